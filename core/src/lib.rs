@@ -1,0 +1,24 @@
+//! CryptoServe's core: everything that is true on every front, with no sockets and no `main`.
+//!
+//! An application names a context; the core chooses keys and algorithms, limits abuse, and records what
+//! happened. A front reduces each request to [`http::Request`] and sends back what the application answers.
+
+#![warn(missing_docs)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod api;
+pub mod app;
+pub mod audit;
+pub mod auth;
+pub mod clock;
+pub mod config;
+pub mod contexts;
+pub mod crypto;
+pub mod data_dir;
+pub mod id;
+pub mod keyring;
+pub mod limits;
+pub mod name;
+pub mod secret;
+pub mod store;
+pub mod telemetry;
