@@ -1,0 +1,235 @@
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
+use serde::{Deserialize, Serialize};
+
+use crate::auth::{ContextGrant, Identity, Role, ScopeSet};
+use crate::clock::{Clock, Timestamp};
+use crate::id::{IdentityId, TenantId, random_uuid};
+use crate::secret::Secret;
+
+/// Longest lifetime of a service's token.
+pub const MAX_SERVICE_TTL: Duration = Duration::from_secs(90 * 24 * 3600);
+/// Longest lifetime of an administrator's or operator's token.
+pub const MAX_ADMIN_TTL: Duration = Duration::from_secs(12 * 3600);
+/// Lifetime of a token unless asked otherwise.
+pub const DEFAULT_TTL: Duration = Duration::from_secs(3600);
+
+const TYPE: &str = "at+jwt";
+const ISSUER: &str = "cryptoserve";
+const AUDIENCE: &str = "cryptoserve-api";
+/// Longest token that is looked at, in bytes.
+const MAX_LENGTH: usize = 8 * 1024;
+
+/// Issues and verifies access tokens: JWTs (RFC 7519) of the profile RFC 9068, signed with HS256 and nothing else.
+pub struct Tokens {
+    encoding: EncodingKey,
+    /// The current key, then previous ones.
+    decoding: Vec<DecodingKey>,
+    validation: Validation,
+    clock: Clock,
+}
+
+/// What a token narrows its identity to; `None` leaves it as the identity's row says.
+#[derive(Clone, Debug, Default)]
+pub struct Narrowing {
+    /// Scopes, of which only those of the row count.
+    pub scopes: Option<ScopeSet>,
+    /// Contexts, of which only those of the row count.
+    pub contexts: Option<ContextGrant>,
+}
+
+/// A token as issued.
+#[derive(Debug)]
+pub struct IssuedToken {
+    /// What the client sends.
+    pub token: Secret<String>,
+    /// When it stops working.
+    pub expires_at: Timestamp,
+}
+
+/// The claims of a token whose signature and times are good. What they are worth, the identity's row decides.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// The `sub`.
+    pub identity: IdentityId,
+    /// The `tid`.
+    pub tenant: TenantId,
+    /// The `epoch`.
+    pub epoch: u32,
+    /// What the token narrows the identity to.
+    pub narrowing: Narrowing,
+    /// The `exp`.
+    pub expires_at: Timestamp,
+}
+
+/// Why a token is refused. Says nothing that its sender does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// No `Authorization` header.
+    #[error("send `Authorization: Bearer <token>`; `cryptoserve token` or an administrator issues one")]
+    Missing,
+    /// Not a token of this service: its form, algorithm, type, issuer, audience, claims or signature.
+    #[error("the bearer token is not an access token of this service")]
+    Invalid,
+    /// Past its `exp`.
+    #[error("the access token has expired; ask for a new one")]
+    Expired,
+    /// Its identity was deleted or disabled, or its tokens were revoked.
+    #[error("the access token has been revoked, or its identity is deleted or disabled")]
+    Revoked,
+}
+
+/// Why a token is not issued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IssueError {
+    /// Its lifetime.
+    #[error(transparent)]
+    Ttl(#[from] InvalidTtl),
+    /// It would be longer than tokens may be.
+    #[error("the token would name too many contexts; give them to the identity instead")]
+    TooLong,
+}
+
+/// A lifetime that the identity's role does not allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a token of this role lives at least 1 second and at most {} hours", .max.as_secs() / 3600)]
+pub struct InvalidTtl {
+    max: Duration,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    aud: String,
+    sub: String,
+    tid: String,
+    jti: String,
+    iat: u64,
+    exp: u64,
+    epoch: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    contexts: Option<String>,
+}
+
+impl Tokens {
+    /// Signs with `key`; also verifies what one of `previous` signed.
+    pub fn new(key: &Secret<Vec<u8>>, previous: &[Secret<Vec<u8>>], clock: Clock) -> Self {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_issuer(&[ISSUER]);
+        validation.set_audience(&[AUDIENCE]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        // Expiry is checked against our own clock, which tests can hold.
+        validation.validate_exp = false;
+        Self {
+            encoding: EncodingKey::from_secret(key.expose()),
+            decoding: std::iter::once(key)
+                .chain(previous)
+                .map(|key| DecodingKey::from_secret(key.expose()))
+                .collect(),
+            validation,
+            clock,
+        }
+    }
+
+    /// A token of `identity` that lives for `ttl`.
+    ///
+    /// # Errors
+    ///
+    /// [`IssueError`] when the role does not allow that lifetime, or the narrowing is too long.
+    ///
+    /// # Panics
+    ///
+    /// When the operating system gives no random bytes.
+    pub fn issue(
+        &self,
+        identity: &Identity,
+        ttl: Duration,
+        narrowing: &Narrowing,
+    ) -> Result<IssuedToken, IssueError> {
+        Self::check_ttl(identity.role, ttl)?;
+        let now = self.clock.now();
+        let claims = Claims {
+            iss: ISSUER.to_owned(),
+            aud: AUDIENCE.to_owned(),
+            sub: identity.id.to_string(),
+            tid: identity.tenant.to_string(),
+            jti: random_uuid().to_string(),
+            iat: now.as_secs(),
+            exp: (now + ttl).as_secs(),
+            epoch: identity.epoch,
+            scope: narrowing.scopes.map(|scopes| scopes.to_string()),
+            contexts: narrowing.contexts.as_ref().map(ContextGrant::to_string),
+        };
+        let header = Header { typ: Some(TYPE.to_owned()), ..Header::new(Algorithm::HS256) };
+        let token = jsonwebtoken::encode(&header, &claims, &self.encoding)
+            .expect("claims of strings and numbers serialise, and HMAC takes any key");
+        if token.len() > MAX_LENGTH {
+            return Err(IssueError::TooLong);
+        }
+        Ok(IssuedToken { token: Secret::new(token), expires_at: Timestamp::from_secs(claims.exp) })
+    }
+
+    /// Whether a token of `role` may live for `ttl`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTtl`] with what it may.
+    pub fn check_ttl(role: Role, ttl: Duration) -> Result<(), InvalidTtl> {
+        let max = match role {
+            Role::Service => MAX_SERVICE_TTL,
+            Role::Admin | Role::Operator => MAX_ADMIN_TTL,
+        };
+        if (Duration::from_secs(1)..=max).contains(&ttl) { Ok(()) } else { Err(InvalidTtl { max }) }
+    }
+
+    /// Checks form, algorithm, signature, type, issuer, audience and expiry.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::Invalid`] or [`TokenError::Expired`].
+    pub fn verify(&self, token: &str) -> Result<Verified, TokenError> {
+        if token.len() > MAX_LENGTH {
+            return Err(TokenError::Invalid);
+        }
+        let claims = self.decode(token)?;
+        if self.clock.now().as_secs() >= claims.exp {
+            return Err(TokenError::Expired);
+        }
+        Ok(Verified {
+            identity: claims.sub.parse().map_err(|_| TokenError::Invalid)?,
+            tenant: claims.tid.parse().map_err(|_| TokenError::Invalid)?,
+            epoch: claims.epoch,
+            expires_at: Timestamp::from_secs(claims.exp),
+            narrowing: Narrowing {
+                scopes: claims
+                    .scope
+                    .map(|scope| scope.parse())
+                    .transpose()
+                    .map_err(|_| TokenError::Invalid)?,
+                contexts: claims
+                    .contexts
+                    .map(|names| names.parse())
+                    .transpose()
+                    .map_err(|_| TokenError::Invalid)?,
+            },
+        })
+    }
+
+    fn decode(&self, token: &str) -> Result<Claims, TokenError> {
+        for key in &self.decoding {
+            match jsonwebtoken::decode::<Claims>(token, key, &self.validation) {
+                Ok(data) if data.header.typ.as_deref() == Some(TYPE) => return Ok(data.claims),
+                Ok(_) => return Err(TokenError::Invalid),
+                Err(error) if matches!(error.kind(), ErrorKind::InvalidSignature) => {}
+                Err(_) => return Err(TokenError::Invalid),
+            }
+        }
+        Err(TokenError::Invalid)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! Contexts: the names that applications use, and the keys behind them.
+
+mod default;
+mod key;
+
+use crate::clock::Timestamp;
+use crate::crypto::{Algorithm, AlgorithmSet, KeyId};
+use crate::id::{ContextId, TenantId};
+use crate::name::Name;
+
+pub use default::default_contexts;
+pub use key::{Key, KeyState, KeyVersionRecord, StoredVersion, WrappedKey, new_context};
+
+/// A context: what an application names when it encrypts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// Bound into every wrapped key of this context.
+    pub id: ContextId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Unique within the tenant, also among deleted contexts.
+    pub name: Name,
+    /// For people; at most [`MAX_DESCRIPTION`] bytes.
+    pub description: String,
+    /// What encryption uses unless the caller overrides it.
+    pub algorithm: Algorithm,
+    /// What a caller may choose; always contains `algorithm`.
+    pub allowed_algorithms: AlgorithmSet,
+    /// Names the context's key in every ciphertext; its versions are rows of their own.
+    pub key_id: KeyId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// Set while the context is deleted: it answers as if it did not exist, its keys are kept, and it can be
+    /// restored.
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// Longest description, in bytes of UTF-8.
+pub const MAX_DESCRIPTION: usize = 1024;
