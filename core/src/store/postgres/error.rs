@@ -1,0 +1,87 @@
+use std::error::Error as StdError;
+use std::io;
+
+use deadpool_postgres::PoolError;
+use tokio_postgres::error::SqlState;
+
+use crate::store::Error;
+use crate::store::sql::damaged;
+
+/// Why work on a connection failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("no connection became free in time")]
+    PoolTimeout,
+    #[error("no connection could be made")]
+    Connect(#[source] PoolError),
+    #[error("the database did not answer in time")]
+    QueryTimeout,
+    #[error("the statement failed")]
+    Statement(#[from] tokio_postgres::Error),
+    #[error("the row `revision` is missing")]
+    NoRevision,
+}
+
+impl Failure {
+    /// Whether the connection is of no more use.
+    pub(super) fn lost_connection(&self) -> bool {
+        match self {
+            Self::QueryTimeout => true,
+            Self::Statement(error) => is_connection_lost(error),
+            Self::PoolTimeout | Self::Connect(_) | Self::NoRevision => false,
+        }
+    }
+
+    /// Whether the transaction was undone because of another one, so that it may be run again.
+    pub(super) fn is_conflict(&self) -> bool {
+        let code = match self {
+            Self::Statement(error) => error.code(),
+            _ => None,
+        };
+        code.is_some_and(|code| {
+            [&SqlState::T_R_SERIALIZATION_FAILURE, &SqlState::T_R_DEADLOCK_DETECTED].contains(&code)
+        })
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match &failure {
+            Failure::PoolTimeout | Failure::Connect(_) | Failure::QueryTimeout => {
+                Self::Unavailable(Box::new(failure))
+            }
+            Failure::Statement(error) if is_unavailable(error) => Self::Unavailable(Box::new(failure)),
+            Failure::Statement(error) => match (error.code(), constraint(error)) {
+                (Some(&SqlState::UNIQUE_VIOLATION), Some("contexts_name" | "identities_name")) => {
+                    Self::Exists
+                }
+                (Some(&SqlState::UNDEFINED_TABLE), _) => Self::NoSchema,
+                _ => Self::Invalid(Box::new(failure)),
+            },
+            Failure::NoRevision => damaged("value"),
+        }
+    }
+}
+
+fn is_connection_lost(error: &tokio_postgres::Error) -> bool {
+    match error.code() {
+        // 08: connection exceptions. 57P: the server shuts down, has crashed, or does not take connections.
+        Some(code) => code.code().starts_with("08") || code.code().starts_with("57P"),
+        None => error.is_closed() || error.source().is_some_and(|source| source.is::<io::Error>()),
+    }
+}
+
+/// Whether trying again later may help.
+pub(super) fn is_unavailable(error: &tokio_postgres::Error) -> bool {
+    // 08 connection, 40 undone because of another transaction, 53 out of resources, 55 in use, 57 operator
+    // intervention, 58 system error; 25006 is what a primary answers once a failover has made it a standby.
+    const CLASSES: [&str; 7] = ["08", "25006", "40", "53", "55", "57", "58"];
+    match error.code() {
+        Some(code) => CLASSES.iter().any(|class| code.code().starts_with(class)),
+        None => is_connection_lost(error),
+    }
+}
+
+fn constraint(error: &tokio_postgres::Error) -> Option<&str> {
+    error.as_db_error().and_then(tokio_postgres::error::DbError::constraint)
+}

@@ -1,0 +1,206 @@
+use std::fmt;
+use std::time::Duration;
+
+use deadpool_postgres::{Hook, HookError, Manager, Object, Pool};
+use tokio::task::AbortHandle;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::PostgresOptions;
+use super::error::Failure;
+use super::tls::Connector;
+use crate::store::Error;
+use crate::store::sql::{Mutation, Statement, Value, revision};
+
+/// How often a transaction is run that another one undoes.
+const ATTEMPTS: usize = 3;
+/// How long a connection beyond the pool's size may be idle.
+const OVERFLOW_IDLE: Duration = Duration::from_secs(10);
+const CLEANING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The connections of one purpose, which nothing else can use up.
+pub(super) struct Lane {
+    pool: Pool,
+    pool_timeout: Duration,
+    query_timeout: Duration,
+    cleaner: AbortHandle,
+}
+
+impl Lane {
+    /// `name` is shown by PostgreSQL as the connections' `application_name`.
+    pub(super) fn new(
+        connector: &Connector,
+        options: &PostgresOptions,
+        name: &str,
+        size: u32,
+        overflow: u32,
+    ) -> Result<Self, Error> {
+        let [size, most] =
+            [size, size.saturating_add(overflow)].map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        let recycle = options.recycle;
+        let too_old = Hook::sync_fn(move |_, metrics| match metrics.age() > recycle {
+            true => Err(HookError::message("too old")),
+            false => Ok(()),
+        });
+        let pool = Pool::builder(Manager::new(connector.config(name), connector.tls()))
+            .max_size(most)
+            .pre_recycle(too_old)
+            .build()
+            .map_err(|error| Error::Invalid(Box::new(error)))?;
+        let cleaner = tokio::spawn(clean(pool.clone(), size, recycle)).abort_handle();
+        Ok(Self { pool, pool_timeout: options.pool_timeout, query_timeout: options.query_timeout, cleaner })
+    }
+
+    /// Runs one statement.
+    pub(super) async fn query(&self, statement: &Statement) -> Result<Vec<Row>, Failure> {
+        let values = typed(&statement.values);
+        self.query_typed(statement.sql, &values).await
+    }
+
+    /// Runs one statement that may be run twice without harm: again, if its connection turns out to be dead, as all
+    /// are after a failover.
+    pub(super) async fn query_again(&self, statement: &Statement) -> Result<Vec<Row>, Failure> {
+        match self.query(statement).await {
+            Err(failure @ Failure::Statement(_)) if failure.lost_connection() => {
+                self.pool.retain(|_, _| false);
+                self.query(statement).await
+            }
+            result => result,
+        }
+    }
+
+    /// Runs one statement with values of any type.
+    pub(super) async fn query_typed(
+        &self,
+        sql: &str,
+        values: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, Failure> {
+        let client = self.client().await?;
+        // Unnamed: parsed, run and forgotten in one exchange, on whichever connection a pooler gives.
+        let result = timeout(self.query_timeout, client.query_typed(sql, values)).await;
+        settle(client, result.map(|result| result.map_err(Failure::from)))
+    }
+
+    /// Runs a mutation in one transaction, a few times if others undo it.
+    pub(super) async fn mutate(&self, mutation: &Mutation) -> Result<Option<Row>, Failure> {
+        for _ in 1..ATTEMPTS {
+            match self.mutate_once(mutation).await {
+                Err(failure) if failure.is_conflict() => {
+                    tracing::debug!(mutation = mutation.name, "running a transaction again");
+                }
+                result => return result,
+            }
+        }
+        self.mutate_once(mutation).await
+    }
+
+    async fn mutate_once(&self, mutation: &Mutation) -> Result<Option<Row>, Failure> {
+        let mut client = self.client().await?;
+        let result = timeout(self.query_timeout, run(&mut client, mutation)).await;
+        settle(client, result)
+    }
+
+    /// Closes every connection as it becomes idle; what comes later fails.
+    pub(super) fn close(&self) {
+        self.cleaner.abort();
+        self.pool.close();
+    }
+
+    async fn client(&self) -> Result<Object, Failure> {
+        // Covers waiting, connecting and checking together.
+        match timeout(self.pool_timeout, self.pool.get()).await {
+            Ok(client) => client.map_err(Failure::Connect),
+            Err(_) => Err(Failure::PoolTimeout),
+        }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.cleaner.abort();
+    }
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the pool, which holds the configuration.
+        f.debug_struct("Lane").field("status", &self.pool.status()).finish_non_exhaustive()
+    }
+}
+
+async fn run(client: &mut Object, mutation: &Mutation) -> Result<Option<Row>, Failure> {
+    // Dropped without a commit, it rolls back.
+    let transaction = client.transaction().await?;
+    let query =
+        async |statement: &Statement| transaction.query_typed(statement.sql, &typed(&statement.values)).await;
+    let raised = query(&revision::raise(mutation)).await?;
+    let last = raised.first().and_then(|row| revision::parse(row).ok()).ok_or(Failure::NoRevision)?;
+    let mut returned = None;
+    for statement in &mutation.statements {
+        returned = query(statement).await?.pop();
+        if returned.is_none() {
+            transaction.rollback().await?;
+            return Ok(None);
+        }
+    }
+    for statement in revision::record(mutation, last) {
+        query(&statement).await?;
+    }
+    transaction.commit().await?;
+    Ok(returned)
+}
+
+/// Gives the connection back, or drops it when nobody can know what it is still busy with.
+fn settle<T>(
+    client: Object,
+    result: Result<Result<T, Failure>, tokio::time::error::Elapsed>,
+) -> Result<T, Failure> {
+    let result = result.unwrap_or(Err(Failure::QueryTimeout));
+    if result.as_ref().is_err_and(Failure::lost_connection) {
+        drop(Object::take(client));
+    }
+    result
+}
+
+async fn clean(pool: Pool, size: usize, recycle: Duration) {
+    let mut ticks = interval(CLEANING_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        sweep(&pool, size, recycle, OVERFLOW_IDLE);
+    }
+}
+
+/// Closes connections that are older than `recycle`, and those beyond `size` that have been idle for `idle`.
+fn sweep(pool: &Pool, size: usize, recycle: Duration, idle: Duration) {
+    let mut surplus = pool.status().size.saturating_sub(size);
+    pool.retain(|_, metrics| {
+        let idle_surplus = surplus > 0 && metrics.last_used() >= idle;
+        let keep = metrics.age() <= recycle && !idle_surplus;
+        surplus = surplus.saturating_sub(usize::from(!keep));
+        keep
+    });
+}
+
+fn typed(values: &[Value]) -> Vec<(&(dyn ToSql + Sync), Type)> {
+    values.iter().map(|value| (value as &(dyn ToSql + Sync), value.postgres_type())).collect()
+}
+
+#[cfg(test)]
+impl Lane {
+    /// Takes a connection away.
+    pub(super) async fn hold(&self) -> Object {
+        self.client().await.expect("a connection")
+    }
+
+    /// Connections that are open.
+    pub(super) fn size(&self) -> usize {
+        self.pool.status().size
+    }
+
+    /// What happens every few seconds, to connections that were ever so briefly idle.
+    pub(super) fn sweep(&self, size: usize, recycle: Duration) {
+        sweep(&self.pool, size, recycle, Duration::ZERO);
+    }
+}

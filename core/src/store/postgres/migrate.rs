@@ -1,0 +1,90 @@
+use std::time::Duration;
+
+use refinery::Runner;
+use tokio::time::timeout;
+use tokio_postgres::types::Type;
+
+use super::PostgresStore;
+use super::error::{Failure, is_unavailable};
+use super::tls::Connector;
+use crate::store::Error;
+use crate::store::sql::{Database, Statement, damaged, schema};
+
+/// PostgreSQL 14, as `server_version_num` writes it.
+const OLDEST_SERVER: i64 = 140_000;
+/// Names the lock that migrations hold, among all advisory locks of the database.
+const LOCK: i64 = i64::from_be_bytes(*b"cryptosv");
+/// For the migrations of all replicas that start at once, one after another.
+const TIMEOUT: Duration = Duration::from_secs(600);
+const APPLICATION_NAME: &str = "cryptoserve/migrate";
+
+#[allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "written by refinery's macro")]
+mod embedded {
+    refinery::embed_migrations!("src/store/migrations/postgres");
+}
+
+/// Migrations of this release; what a newer release added is left alone.
+fn runner() -> Runner {
+    embedded::migrations::runner().set_abort_missing(false)
+}
+
+pub(super) async fn migrate(store: &PostgresStore, connector: &Connector) -> Result<(), Error> {
+    check_server(store).await?;
+    match timeout(TIMEOUT, migrate_alone(store, connector)).await {
+        Ok(result) => result,
+        Err(_) => Err(Failure::QueryTimeout.into()),
+    }
+}
+
+pub(super) async fn check(store: &PostgresStore) -> Result<(), Error> {
+    check_server(store).await?;
+    schema::check(store, schema::latest(&runner())).await
+}
+
+/// Migrates while no other process does. refinery takes no lock, and runs each migration in a transaction of its own,
+/// so a second connection holds the lock; in a transaction, so that it ends with the connection and passes poolers.
+async fn migrate_alone(store: &PostgresStore, connector: &Connector) -> Result<(), Error> {
+    let mut holder = connector.connect(APPLICATION_NAME).await?;
+    let lock = holder.transaction().await.map_err(Failure::from)?;
+    lock.execute_typed("SELECT pg_advisory_xact_lock($1)", &[(&LOCK, Type::INT8)])
+        .await
+        .map_err(Failure::from)?;
+    match schema::check_allowed(store).await {
+        Ok(()) | Err(Error::NoSchema) => {}
+        Err(error) => return Err(error),
+    }
+    let mut client = connector.connect(APPLICATION_NAME).await?;
+    runner().run_async(&mut client).await.map_err(from_refinery)?;
+    if let Err(error) = lock.commit().await {
+        // A server that ends idle transactions took the lock away. The migrations are complete nevertheless: each was
+        // one transaction, and of two processes that try the same one, one fails.
+        tracing::warn!(%error, "the lock of the migrations was lost");
+    }
+    Ok(())
+}
+
+async fn check_server(store: &PostgresStore) -> Result<(), Error> {
+    const SQL: &str = "SELECT current_setting('server_version_num')::bigint AS version";
+    let version = store.read(Statement::new(SQL, []), |row| row.optional_integer("version")).await?;
+    match version.first().copied().flatten().ok_or_else(|| damaged("version"))? {
+        found if found < OLDEST_SERVER => Err(Error::Invalid(Box::new(ServerTooOld { found }))),
+        _ => Ok(()),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("PostgreSQL 14 or later is needed; server_version_num is {found}")]
+struct ServerTooOld {
+    found: i64,
+}
+
+fn from_refinery(error: refinery::Error) -> Error {
+    let mut source = std::error::Error::source(&error);
+    while let Some(inner) = source {
+        match inner.downcast_ref() {
+            Some(inner) if is_unavailable(inner) => return Error::Unavailable(Box::new(error)),
+            _ => source = inner.source(),
+        }
+    }
+    Error::Invalid(Box::new(error))
+}

@@ -1,0 +1,145 @@
+//! The embedded store: one SQLite file, for one machine.
+//!
+//! Several processes may have it open, as `cryptoserve token` beside a running server does. Everything runs on
+//! threads for blocking work.
+
+mod connections;
+mod error;
+mod migrate;
+mod row;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::audit::Record;
+use crate::store::Error;
+use crate::store::sql::{Database, Mutation, Parse, Statement, audit, revision};
+use connections::Connections;
+use error::Failure;
+
+/// The embedded store. Clones share their connections.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    path: Arc<PathBuf>,
+    writer: Arc<Connections>,
+    readers: Arc<Connections>,
+    poller: Arc<Connections>,
+}
+
+impl SqliteStore {
+    /// Opens the file at `path`, which is made with mode 0600 if it does not exist. Its directory must exist.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] when it cannot be opened, [`Error::Invalid`] when it is no database.
+    pub async fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let path = Arc::new(path.into());
+        let lock = migrate::lock(&path).await?;
+        let first = connections::create(path.clone()).await?;
+        drop(lock);
+        let readers = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self {
+            // One at a time: SQLite has one writer, and waiting here is fair, while waiting for its lock is not.
+            writer: Arc::new(Connections::new(path.clone(), 1, Some(first))),
+            readers: Arc::new(Connections::new(path.clone(), readers, None)),
+            poller: Arc::new(Connections::new(path.clone(), 1, None)),
+            path,
+        })
+    }
+}
+
+impl Database for SqliteStore {
+    async fn migrate(&self) -> Result<(), Error> {
+        migrate::migrate(self).await
+    }
+
+    async fn check_schema(&self) -> Result<(), Error> {
+        migrate::check(self).await
+    }
+
+    async fn read<T: Send + 'static>(&self, statement: Statement, parse: Parse<T>) -> Result<Vec<T>, Error> {
+        self.readers.run(move |connection| rows(connection, &statement, parse)).await
+    }
+
+    async fn poll<T: Send + 'static>(&self, statement: Statement, parse: Parse<T>) -> Result<Vec<T>, Error> {
+        self.poller.run(move |connection| rows(connection, &statement, parse)).await
+    }
+
+    async fn write<T: Send + 'static>(&self, statement: Statement, parse: Parse<T>) -> Result<Vec<T>, Error> {
+        self.writer.run(move |connection| rows(connection, &statement, parse)).await
+    }
+
+    async fn mutate<T: Send + 'static>(
+        &self,
+        mutation: Mutation,
+        parse: Parse<T>,
+    ) -> Result<Option<T>, Error> {
+        self.writer.run(move |connection| mutate(connection, &mutation, parse)).await
+    }
+
+    async fn append_audit(&self, records: &[Record]) -> Result<(), Error> {
+        let statements: Vec<Statement> = records.iter().map(audit::append).collect();
+        self.writer.run(move |connection| execute_all(connection, &statements)).await
+    }
+
+    async fn close(&self) {
+        for connections in [&self.readers, &self.poller, &self.writer] {
+            connections.close().await;
+        }
+    }
+}
+
+fn rows<T>(connection: &Connection, statement: &Statement, parse: Parse<T>) -> Result<Vec<T>, Failure> {
+    let mut prepared = connection.prepare_cached(&row::numbered(statement.sql))?;
+    let mut rows = prepared.query(rusqlite::params_from_iter(&statement.values))?;
+    let mut parsed = Vec::new();
+    while let Some(row) = rows.next()? {
+        parsed.push(parse(row)?);
+    }
+    Ok(parsed)
+}
+
+fn mutate<T>(
+    connection: &mut Connection,
+    mutation: &Mutation,
+    parse: Parse<T>,
+) -> Result<Option<T>, Failure> {
+    // Dropped without a commit, it rolls back. Immediate, as an upgrade from reading to writing may fail at once.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let last = rows(&transaction, &revision::raise(mutation), revision::parse)?;
+    let last = last.into_iter().next().ok_or(Failure::NoRevision)?;
+    let Some((returning, statements)) = mutation.statements.split_last() else {
+        return Ok(None);
+    };
+    for statement in statements {
+        if rows(&transaction, statement, |_| Ok(()))?.is_empty() {
+            return Ok(None);
+        }
+    }
+    let Some(result) = rows(&transaction, returning, parse)?.pop() else {
+        return Ok(None);
+    };
+    for statement in revision::record(mutation, last) {
+        execute(&transaction, &statement)?;
+    }
+    transaction.commit()?;
+    Ok(Some(result))
+}
+
+fn execute_all(connection: &mut Connection, statements: &[Statement]) -> Result<(), Failure> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for statement in statements {
+        execute(&transaction, statement)?;
+    }
+    Ok(transaction.commit()?)
+}
+
+fn execute(connection: &Connection, statement: &Statement) -> Result<(), Failure> {
+    let mut prepared = connection.prepare_cached(&row::numbered(statement.sql))?;
+    prepared.execute(rusqlite::params_from_iter(&statement.values))?;
+    Ok(())
+}
