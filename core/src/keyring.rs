@@ -1,0 +1,292 @@
+//! The keyring: what of the store this process holds in memory, so that warm requests do no query.
+//!
+//! Coherence is one mechanism: every change of the store raises its revision, and [`Keyring::poll`] forgets what
+//! changed since the last look. An entry that was loaded while something changed is used once and not kept, so a slow
+//! load never resurrects what was revoked meanwhile. What could not be confirmed for the staleness bound is no longer
+//! acted on.
+
+mod counter;
+mod keks;
+mod loaded;
+
+use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use quick_cache::sync::Cache;
+
+use crate::auth::Identity;
+use crate::clock::{Clock, Monotonic};
+use crate::contexts::StoredVersion;
+use crate::crypto::{self, KeyId, KeyVersion};
+use crate::id::{IdentityId, TenantId};
+use crate::name::Name;
+use crate::store::{self, Change, Revision, Store};
+
+pub use counter::CounterError;
+pub use keks::{Keks, MissingKek};
+pub use loaded::LoadedKey;
+
+/// Most key versions, context names and identities that are held, each.
+const CAPACITY: usize = 10_000;
+/// Longest wait for somebody else's load of the same entry: those who wait for one that fails try it one after another.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The in-memory view of the store.
+pub struct Keyring<S> {
+    store: S,
+    keks: Keks,
+    clock: Clock,
+    max_staleness: Duration,
+    names: Cache<(TenantId, Name), Option<Arc<LoadedKey>>>,
+    versions: Cache<(TenantId, KeyId, KeyVersion), Option<Arc<LoadedKey>>>,
+    identities: Cache<(TenantId, IdentityId), Option<Arc<Identity>>>,
+    view: Mutex<View>,
+    /// When the view was last known to be current.
+    confirmed_at: AtomicU64,
+    /// One poll at a time.
+    polling: tokio::sync::Mutex<()>,
+}
+
+struct View {
+    seen: Revision,
+    /// Counts the polls that forgot something.
+    generation: u64,
+}
+
+/// What the keyring can fail with.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A cold entry could not be loaded.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The view could not be confirmed for longer than is safe.
+    #[error("the view of the store is {} s old, more than KEYRING_MAX_STALENESS allows", .0.as_secs())]
+    Stale(Duration),
+    /// A key does not unwrap: row and key-encryption key do not belong together.
+    #[error("a key of the store does not unwrap: {0}")]
+    Key(#[from] crypto::Error),
+    /// A key is wrapped under a key-encryption key that this process does not have.
+    #[error(transparent)]
+    MissingKek(#[from] MissingKek),
+}
+
+impl<S: Store> Keyring<S> {
+    /// An empty view as of the store's revision now.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub async fn open(
+        store: S,
+        keks: Keks,
+        clock: Clock,
+        max_staleness: Duration,
+    ) -> Result<Self, store::Error> {
+        let now = clock.monotonic();
+        let seen = store.revision().await?;
+        Ok(Self {
+            store,
+            keks,
+            clock,
+            max_staleness,
+            names: Cache::new(CAPACITY),
+            versions: Cache::new(CAPACITY),
+            identities: Cache::new(CAPACITY),
+            view: Mutex::new(View { seen, generation: 0 }),
+            confirmed_at: AtomicU64::new(now.as_micros()),
+            polling: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// The key with which a context encrypts; `None` for no such context.
+    ///
+    /// # Errors
+    ///
+    /// When the view is stale, or a cold entry cannot be loaded.
+    pub async fn encryption_key(
+        &self,
+        tenant: TenantId,
+        context: &Name,
+    ) -> Result<Option<Arc<LoadedKey>>, Error> {
+        self.check_staleness()?;
+        if let Some(entry) = self.names.get(&(tenant, context.clone())) {
+            return Ok(entry);
+        }
+        let load = async {
+            let stored = self.store.enabled_version(tenant, context).await?;
+            stored.map(|stored| self.unwrap(stored)).transpose()
+        };
+        // What is encrypted now will be decrypted: that needs no query of its own.
+        let keep = |key: &Arc<LoadedKey>| {
+            let id = (tenant, key.context().key_id, key.version());
+            self.versions.insert(id, Some(key.clone()));
+        };
+        self.load(&self.names, &(tenant, context.clone()), load, keep).await
+    }
+
+    /// A version of a key, whatever its state and that of its context; `None` for no such version.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyring::encryption_key`].
+    pub async fn key_version(
+        &self,
+        tenant: TenantId,
+        key: KeyId,
+        version: KeyVersion,
+    ) -> Result<Option<Arc<LoadedKey>>, Error> {
+        self.check_staleness()?;
+        if let Some(entry) = self.versions.get(&(tenant, key, version)) {
+            return Ok(entry);
+        }
+        let load = async {
+            let stored = self.store.key_version(tenant, key, version).await?;
+            stored.map(|stored| self.unwrap(stored)).transpose()
+        };
+        self.load(&self.versions, &(tenant, key, version), load, |_| {}).await
+    }
+
+    /// An identity; `None` for no such identity.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyring::encryption_key`].
+    pub async fn identity(&self, tenant: TenantId, id: IdentityId) -> Result<Option<Arc<Identity>>, Error> {
+        self.check_staleness()?;
+        if let Some(entry) = self.identities.get(&(tenant, id)) {
+            return Ok(entry);
+        }
+        let load = async { Ok(self.store.identity(tenant, id).await?.map(Arc::new)) };
+        self.load(&self.identities, &(tenant, id), load, |_| {}).await
+    }
+
+    /// Counts `messages` against `key`, reserving more in the store when this process' block is used up.
+    ///
+    /// # Errors
+    ///
+    /// [`CounterError::Exhausted`] when the key version may encrypt no more with an algorithm of short nonces.
+    pub async fn count_messages(&self, key: &LoadedKey, messages: u64) -> Result<(), CounterError> {
+        key.counter()
+            .take(messages, &self.clock, |block, limit| {
+                let (tenant, id, version) = (key.context().tenant, key.context().key_id, key.version());
+                self.store.reserve_messages(tenant, id, version, block, limit)
+            })
+            .await
+    }
+
+    /// Asks the store what changed and forgets it.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read; the view then ages.
+    pub async fn poll(&self) -> Result<(), store::Error> {
+        let _one_at_a_time = self.polling.lock().await;
+        let asked_at = self.clock.monotonic();
+        let seen = self.view().seen;
+        if self.store.revision().await? != seen {
+            let changes = self.store.changes_since(seen).await?;
+            if changes.revision < seen {
+                tracing::warn!(
+                    "the store's revision went backwards; all cached keys and identities are dropped"
+                );
+            }
+            self.forget(&changes);
+        }
+        self.confirmed_at.store(asked_at.as_micros(), Ordering::Release);
+        Ok(())
+    }
+
+    /// How long ago the view was last known to be current.
+    pub fn age(&self) -> Duration {
+        self.clock.monotonic().since(Monotonic::from_micros(self.confirmed_at.load(Ordering::Acquire)))
+    }
+
+    /// Whether the view is too old to act on.
+    pub fn is_stale(&self) -> bool {
+        self.age() > self.max_staleness
+    }
+
+    /// The key-encryption keys of this process.
+    pub fn keks(&self) -> &Keks {
+        &self.keks
+    }
+
+    /// Key versions and identities in memory.
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.versions.len(), self.identities.len())
+    }
+
+    fn check_staleness(&self) -> Result<(), Error> {
+        let age = self.age();
+        if age > self.max_staleness { Err(Error::Stale(age)) } else { Ok(()) }
+    }
+
+    fn unwrap(&self, stored: StoredVersion) -> Result<Arc<LoadedKey>, Error> {
+        Ok(Arc::new(LoadedKey::unwrap(stored, &self.keks)?))
+    }
+
+    /// Loads an entry once, however many wait for it, and keeps it unless something was forgotten meanwhile; then `keep`
+    /// may keep it elsewhere too.
+    async fn load<K, V>(
+        &self,
+        cache: &Cache<K, Option<V>>,
+        key: &K,
+        load: impl Future<Output = Result<Option<V>, Error>>,
+        keep: impl FnOnce(&V),
+    ) -> Result<Option<V>, Error>
+    where
+        K: Clone + Eq + Hash,
+        V: Clone,
+    {
+        let entry = tokio::time::timeout(LOAD_TIMEOUT, cache.get_value_or_guard_async(key));
+        match entry.await.map_err(|_| store::Error::Unavailable("others wait for the same row".into()))? {
+            Ok(entry) => Ok(entry),
+            Err(guard) => {
+                let generation = self.view().generation;
+                let entry = load.await?;
+                let view = self.view();
+                if view.generation == generation {
+                    // An error means that the placeholder was evicted: then the entry is just not kept.
+                    let _ = guard.insert(entry.clone());
+                    if let Some(entry) = &entry {
+                        keep(entry);
+                    }
+                }
+                Ok(entry)
+            }
+        }
+    }
+
+    fn forget(&self, changes: &store::Changes) {
+        let mut view = self.view();
+        view.generation += 1;
+        view.seen = changes.revision;
+        let Some(changes) = &changes.changes else {
+            self.names.clear();
+            self.versions.clear();
+            self.identities.clear();
+            return;
+        };
+        let changed = |change: Change| changes.contains(&change);
+        let unchanged_key = |entry: &Option<Arc<LoadedKey>>| {
+            // What did not exist may exist now.
+            entry
+                .as_ref()
+                .is_some_and(|key| !changed(Change::Context(key.context().tenant, key.context().id)))
+        };
+        self.names.retain(|_, entry| unchanged_key(entry));
+        self.versions.retain(|_, entry| unchanged_key(entry));
+        self.identities.retain(|_, entry| {
+            entry.as_ref().is_some_and(|identity| !changed(Change::Identity(identity.tenant, identity.id)))
+        });
+    }
+
+    fn view(&self) -> std::sync::MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;
