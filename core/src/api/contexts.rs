@@ -1,0 +1,97 @@
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::batch::MAX_ITEMS;
+use super::extract::page_size;
+use super::{Call, Error, Reply, extract, reply};
+use crate::auth::ContextGrant;
+use crate::contexts::Context;
+use crate::crypto::{Algorithm, AlgorithmSet};
+use crate::name::Name;
+use crate::store::Store;
+
+/// The contexts that the caller may use.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct ContextList {
+    contexts: Vec<UsableContext>,
+    /// The value of `after` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    next: Option<Name>,
+}
+
+/// A context as those who use it see it.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct UsableContext {
+    #[schema(value_type = String, example = "user-pii")]
+    name: Name,
+    description: String,
+    /// What `encrypt` uses.
+    #[schema(value_type = String, example = "XAES-256-GCM")]
+    algorithm: Algorithm,
+    /// What `algorithm_override` may be.
+    #[schema(value_type = Vec<String>)]
+    allowed_algorithms: AlgorithmSet,
+    /// Most items that a batch can have before a limit refuses it for good.
+    max_batch: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    after: Option<Name>,
+    limit: Option<u32>,
+}
+
+/// Lists the contexts that the caller may use, by name.
+#[utoipa::path(
+    get,
+    path = "/api/v1/contexts",
+    tag = "Data plane",
+    params(
+        ("after" = Option<String>, Query, description = "Start behind this name"),
+        ("limit" = Option<u32>, Query, description = "1 to 1000, default 100"),
+    ),
+    responses((status = 200, body = ContextList), (status = "default", response = super::openapi::AnyProblem)),
+)]
+pub(super) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
+    call.charge(None, 1)?;
+    let query: ListQuery = extract::query(call.query)?;
+    let limit = page_size(query.limit)?;
+    let contexts = match &call.principal().identity().contexts {
+        ContextGrant::All => {
+            call.app.store.contexts(call.tenant(), false, query.after.as_ref(), limit).await?
+        }
+        ContextGrant::Named(names) => named(call, names, query.after.as_ref(), limit).await?,
+    };
+    let next =
+        (contexts.len() == limit as usize).then(|| contexts.last().map(|context| context.name.clone()));
+    let max_batch = call.app.limits.largest_cost().min(u32::try_from(MAX_ITEMS).expect("a small constant"));
+    let contexts = contexts.into_iter().filter(|context| call.principal().may_use(&context.name));
+    let contexts = contexts.map(|context| usable(context, max_batch)).collect();
+    Ok(reply(&ContextList { contexts, next: next.flatten() }))
+}
+
+/// The contexts of these names that exist.
+async fn named<S: Store>(
+    call: &Call<'_, S>,
+    names: &BTreeSet<Name>,
+    after: Option<&Name>,
+    limit: u32,
+) -> Result<Vec<Context>, Error> {
+    let mut contexts = Vec::new();
+    for name in names.iter().filter(|name| after.is_none_or(|after| *name > after)) {
+        if contexts.len() == limit as usize {
+            break;
+        }
+        let key = call.app.keyring.encryption_key(call.tenant(), name).await?;
+        contexts.extend(key.map(|key| key.context().clone()));
+    }
+    Ok(contexts)
+}
+
+fn usable(context: Context, max_batch: u32) -> UsableContext {
+    let Context { name, description, algorithm, allowed_algorithms, .. } = context;
+    UsableContext { name, description, algorithm, allowed_algorithms, max_batch }
+}

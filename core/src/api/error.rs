@@ -1,0 +1,175 @@
+use http::Method;
+
+use crate::auth::{IssueError, Scope, TokenError};
+use crate::crypto::{self, Algorithm, AlgorithmSet};
+use crate::keyring;
+use crate::limits::{Refusal, RefusalKind};
+use crate::store;
+
+/// Why a request was not done. What each means in HTTP stands in `respond.rs` alone.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such path.
+    #[error("there is nothing at this path; GET /openapi.json lists what there is")]
+    NotFound,
+    /// The path has other methods.
+    #[error("this path does not have that method")]
+    MethodNotAllowed(Vec<Method>),
+    /// No token that counts.
+    #[error(transparent)]
+    Unauthenticated(#[from] TokenError),
+    /// The caller lacks the route's scope.
+    #[error("this needs the scope `{}`, which the token or its identity does not have", .0.name())]
+    ScopeMissing(Scope),
+    /// The caller may not use the context.
+    #[error("this identity may not use that context; GET /api/v1/contexts lists those it may")]
+    ContextForbidden,
+    /// The caller's role may not do this.
+    #[error("{0}")]
+    RoleForbidden(&'static str),
+    /// No such context.
+    #[error("there is no such context; GET /api/v1/contexts lists those that this identity may use")]
+    ContextNotFound,
+    /// No such identity.
+    #[error("there is no such identity")]
+    IdentityNotFound,
+    /// The body is not what the route takes.
+    #[error("{0}")]
+    InvalidRequest(String),
+    /// A binary field is not base64.
+    #[error("`{0}` is not standard base64 with padding (RFC 4648 section 4)")]
+    InvalidBase64(&'static str),
+    /// Longer than `MAX_BODY_BYTES`.
+    #[error("the body is longer than this server takes (MAX_BODY_BYTES); use a stream route for large data")]
+    BodyTooLarge,
+    /// The body did not arrive in time.
+    #[error("the body did not arrive in time")]
+    BodyTimeout,
+    /// The body broke off.
+    #[error("the body broke off")]
+    BodyIncomplete,
+    /// Not a ciphertext of this service, or of a key that does not exist here.
+    #[error("this is not a ciphertext that this deployment can open: {0}")]
+    InvalidCiphertext(&'static str),
+    /// The ciphertext was altered, or other associated data was given.
+    #[error("the ciphertext was altered, or `associated_data` is not what it was encrypted with")]
+    AuthenticationFailed,
+    /// The ciphertext is of another context than the caller says.
+    #[error("the ciphertext belongs to another context than `context` says")]
+    ContextMismatch,
+    /// The key version may not be used.
+    #[error("the key version is disabled")]
+    KeyVersionDisabled,
+    /// The key version has encrypted as much as its algorithm allows.
+    #[error("this context's key has encrypted as many messages as its algorithm allows; rotate it")]
+    KeyExhausted,
+    /// The context does not allow the algorithm.
+    #[error("this context does not allow {asked}; it allows {}", list(*allowed))]
+    AlgorithmNotAllowed {
+        /// What the caller asked for.
+        asked: Algorithm,
+        /// What it may ask for.
+        allowed: AlgorithmSet,
+    },
+    /// No such algorithm.
+    #[error("there is no such algorithm; the algorithms are {}", list(AlgorithmSet::ALL))]
+    UnknownAlgorithm,
+    /// More items than a batch may have.
+    #[error("a batch has 1 to {0} items")]
+    BatchSize(usize),
+    /// Refused by a limit.
+    #[error("{}", refusal(.0))]
+    RateLimited(Refusal),
+    /// The name is taken.
+    #[error("that name is taken{0}")]
+    NameTaken(&'static str),
+    /// What was to be changed changed meanwhile.
+    #[error("this was changed by someone else meanwhile; read it again")]
+    Conflict,
+    /// A lifetime that the role does not allow, or a token that would be too long.
+    #[error(transparent)]
+    Issue(#[from] IssueError),
+    /// The store does not answer.
+    #[error("the database cannot be reached at the moment; try again")]
+    StoreUnavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The audit trail cannot be written.
+    #[error("the audit trail cannot be written at the moment, so nothing may be done; try again")]
+    AuditUnavailable,
+    /// Too much at once.
+    #[error("the server has as many requests in memory as it may; try again")]
+    Overloaded,
+    /// Another version of HTTP.
+    #[error("this server speaks HTTP/1.1")]
+    VersionNotSupported,
+    /// This front has no streams.
+    #[error("this deployment does not stream; send smaller messages to the other routes")]
+    StreamingUnavailable,
+    /// A fault of ours; the log says which.
+    #[error("an internal error; the log has the details under this request id")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+fn list(algorithms: AlgorithmSet) -> String {
+    algorithms.iter().map(Algorithm::name).collect::<Vec<_>>().join(", ")
+}
+
+fn refusal(refusal: &Refusal) -> String {
+    let (name, quota) = (refusal.level.dimension.name(), refusal.level.quota);
+    match refusal.kind {
+        RefusalKind::Exhausted { retry_after_secs } => format!(
+            "the limit per {name} is exhausted ({} requests per minute, burst {}); try again in {retry_after_secs} s",
+            quota.requests_per_minute(),
+            quota.burst(),
+        ),
+        RefusalKind::NeverFits => format!(
+            "this costs more than the limit per {name} ever allows at once; send at most {} items in a batch",
+            quota.burst(),
+        ),
+    }
+}
+
+impl From<keyring::Error> for Error {
+    fn from(error: keyring::Error) -> Self {
+        match error {
+            keyring::Error::Store(error) => error.into(),
+            stale @ keyring::Error::Stale(_) => Self::StoreUnavailable(stale.into()),
+            broken @ (keyring::Error::Key(_) | keyring::Error::MissingKek(_)) => {
+                Self::Internal(broken.into())
+            }
+        }
+    }
+}
+
+impl From<keyring::CounterError> for Error {
+    fn from(error: keyring::CounterError) -> Self {
+        match error {
+            keyring::CounterError::Exhausted => Self::KeyExhausted,
+            keyring::CounterError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        match error {
+            unavailable @ store::Error::Unavailable(_) => Self::StoreUnavailable(unavailable.into()),
+            other => Self::Internal(other.into()),
+        }
+    }
+}
+
+impl From<crypto::Error> for Error {
+    fn from(error: crypto::Error) -> Self {
+        match error {
+            crypto::Error::Malformed(reason) => Self::InvalidCiphertext(reason),
+            crypto::Error::AuthenticationFailed => Self::AuthenticationFailed,
+            other => Self::Internal(other.into()),
+        }
+    }
+}
+
+impl From<crate::audit::AuditUnavailable> for Error {
+    fn from(_: crate::audit::AuditUnavailable) -> Self {
+        Self::AuditUnavailable
+    }
+}

@@ -1,0 +1,121 @@
+//! From requests to values.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use super::Error;
+
+const DEFAULT_PAGE: u32 = 100;
+const MAX_PAGE: u32 = 1000;
+
+/// Parses a JSON body.
+///
+/// # Errors
+///
+/// [`Error::InvalidRequest`] that says where and what, and repeats nothing of the body.
+pub(super) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Error> {
+    if body.is_empty() {
+        return Err(Error::InvalidRequest("the body is empty; send a JSON object".to_owned()));
+    }
+    serde_json::from_slice(body).map_err(|error| Error::InvalidRequest(describe(&error)))
+}
+
+/// Parses the query string.
+///
+/// # Errors
+///
+/// [`Error::InvalidRequest`] that repeats nothing of the query.
+pub(super) fn query<T: DeserializeOwned>(query: &str) -> Result<T, Error> {
+    serde_urlencoded::from_str(query).map_err(|error| {
+        Error::InvalidRequest(format!(
+            "the query string is not what this route takes: {}",
+            redact(&error.to_string())
+        ))
+    })
+}
+
+/// The size of a page of a list: 1 to 1000, 100 unless asked otherwise.
+///
+/// # Errors
+///
+/// [`Error::InvalidRequest`] outside of that.
+pub(super) fn page_size(asked: Option<u32>) -> Result<u32, Error> {
+    match asked.unwrap_or(DEFAULT_PAGE) {
+        size @ 1..=MAX_PAGE => Ok(size),
+        _ => Err(Error::InvalidRequest(format!("`limit` is 1 to {MAX_PAGE}"))),
+    }
+}
+
+/// What is wrong with a field.
+pub(super) fn invalid(field: &str, error: impl std::fmt::Display) -> Error {
+    Error::InvalidRequest(format!("`{field}`: {error}"))
+}
+
+fn describe(error: &serde_json::Error) -> String {
+    let place = format!("line {}, column {}", error.line(), error.column());
+    match error.classify() {
+        Category::Data => {
+            let text = error.to_string();
+            let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+            format!("the JSON body is not what this route takes: {} ({place})", redact(text))
+        }
+        Category::Eof => format!("the JSON body ends too early ({place})"),
+        Category::Syntax | Category::Io => format!("the body is not valid JSON ({place})"),
+    }
+}
+
+/// What serde says, without the values that it found: these may be secret.
+fn redact(text: &str) -> String {
+    if text.starts_with("missing field") || text.starts_with("duplicate field") {
+        return text.to_owned();
+    }
+    let kind = ["unknown field", "unknown variant", "invalid type", "invalid length", "invalid value"]
+        .into_iter()
+        .find(|kind| text.starts_with(kind))
+        .unwrap_or("invalid value");
+    // The last one: what was found stands before it, and may contain the same words.
+    match text.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("{kind}, expected {expected}"),
+        None => kind.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Form {
+        #[serde(rename = "count")]
+        _count: u8,
+        #[serde(rename = "name")]
+        _name: Option<String>,
+    }
+
+    fn message(body: &str) -> String {
+        json::<Form>(body.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn messages_say_where_and_what_and_repeat_nothing() {
+        assert!(json::<Form>(br#"{"count":1,"name":"x"}"#).is_ok());
+        for (body, expected) in [
+            (r#"{"count":"SECRET"}"#, "invalid type, expected u8"),
+            (r#"{"count":"SECRET, expected SECRET"}"#, "invalid type, expected u8"),
+            (r#"{"SECRET":1,"count":1}"#, "unknown field, expected `count` or `name`"),
+            (r#"{"name":"SECRET"}"#, "missing field `count`"),
+            (r#"{"count":1,"count":2}"#, "duplicate field `count`"),
+            (r#"{"count":999}"#, "invalid value, expected u8"),
+            (r#"{"count":SECRET}"#, "not valid JSON (line 1, column 10)"),
+            (r#"{"count":1,"#, "ends too early"),
+            ("[\"SECRET\"]", "invalid type, expected u8"),
+            ("", "the body is empty"),
+        ] {
+            let message = message(body);
+            assert!(message.contains(expected), "{message}");
+            assert!(!message.contains("SECRET"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,366 @@
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use http::{HeaderMap, Method, Response, header, request};
+
+use crate::api::{self, Access, Call, Error, Facts, Reply, Route, TransferStream};
+use crate::app::request_line::RequestLine;
+use crate::app::{Origin, Shared};
+use crate::audit::{Outcome, Permit, Record};
+use crate::auth::{Principal, Scope, TokenError};
+use crate::clock::Monotonic;
+use crate::id::IdentityId;
+use crate::limits::{Dimension, Refusal, RefusalKind};
+use crate::store::Store;
+
+/// Bodies from this length on are worked on outside the async workers.
+const HEAVY: usize = 256 * 1024;
+
+/// A request that may go on to its body.
+pub struct Admitted<S> {
+    app: Arc<Shared<S>>,
+    head: Head,
+    route: Option<&'static Route>,
+    parameter: Option<String>,
+    principal: Option<Principal>,
+    permit: Option<Permit>,
+    facts: Facts,
+}
+
+/// What is kept of a request's head.
+struct Head {
+    request_id: String,
+    method: Method,
+    query: String,
+    /// Of public routes, which look at it if they like.
+    token: Option<String>,
+    /// Of streams, which have a header of their own.
+    headers: HeaderMap,
+    address: IpAddr,
+    started: Monotonic,
+}
+
+/// Why a front could not read a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// Longer than allowed.
+    #[error("too large")]
+    TooLarge,
+    /// Too slow.
+    #[error("too slow")]
+    Timeout,
+    /// Broken off.
+    #[error("broken off")]
+    Incomplete,
+    /// No memory left for it.
+    #[error("no memory left")]
+    Overloaded,
+}
+
+impl From<BodyError> for Error {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge => Self::BodyTooLarge,
+            BodyError::Timeout => Self::BodyTimeout,
+            BodyError::Incomplete => Self::BodyIncomplete,
+            BodyError::Overloaded => Self::Overloaded,
+        }
+    }
+}
+
+impl<S: Store> Admitted<S> {
+    pub(super) fn new(app: &Arc<Shared<S>>, head: &request::Parts) -> Self {
+        let origin = head.extensions.get::<Origin>().copied();
+        let origin = origin.unwrap_or(Origin { peer: Ipv4Addr::UNSPECIFIED.into() });
+        let request_id = head
+            .headers
+            .get("x-request-id")
+            .filter(|value| is_request_id(value.as_bytes()))
+            .and_then(|value| value.to_str().ok())
+            .map_or_else(|| app.request_ids.next(), str::to_owned);
+        Self {
+            app: app.clone(),
+            head: Head {
+                request_id,
+                method: head.method.clone(),
+                query: head.uri.query().unwrap_or_default().to_owned(),
+                token: None,
+                headers: HeaderMap::new(),
+                address: origin.client(&head.headers, &app.trusted_proxies),
+                started: app.clock.monotonic(),
+            },
+            route: None,
+            parameter: None,
+            principal: None,
+            permit: None,
+            facts: Facts { items: 1, ..Facts::default() },
+        }
+    }
+
+    /// Takes the route, and of the head what it will need.
+    pub(super) fn set_route(
+        &mut self,
+        route: &'static Route,
+        parameter: Option<String>,
+        headers: &HeaderMap,
+    ) {
+        self.route = Some(route);
+        self.parameter = parameter;
+        if route.access == Access::Public {
+            self.head.token = bearer(headers).map(str::to_owned);
+        }
+        if route.operation.is_stream() {
+            self.head.headers = headers.clone();
+        }
+    }
+
+    /// Who asks; `None` on public routes, whose body is of no use.
+    pub fn identity(&self) -> Option<IdentityId> {
+        self.principal.as_ref().map(|principal| principal.identity().id)
+    }
+
+    /// Whether the body is a stream, for [`Admitted::run_stream`].
+    pub fn is_stream(&self) -> bool {
+        self.route.is_some_and(|route| route.operation.is_stream())
+    }
+
+    /// Does what was asked with the whole body.
+    pub async fn run(self, body: Bytes) -> Response<Bytes> {
+        let work = if body.len() >= HEAVY {
+            let runtime = tokio::runtime::Handle::current();
+            // A few at once: the threads are also what an embedded store works on, and must never all wait for it.
+            let turn = self.app.heavy.clone().acquire_owned().await.expect("never closed");
+            tokio::task::spawn_blocking(move || {
+                let response = runtime.block_on(self.run_here(&body));
+                drop(turn);
+                response
+            })
+        } else if self.route.is_some_and(Route::is_change) {
+            // In a task of its own: a client that goes away must not stop a change between doing and recording it.
+            tokio::spawn(async move { self.run_here(&body).await })
+        } else {
+            return self.run_here(&body).await;
+        };
+        match work.await {
+            Ok(response) => response,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    async fn run_here(mut self, body: &[u8]) -> Response<Bytes> {
+        let app = self.app.clone();
+        let result = match self.call(&app) {
+            Some(mut call) => {
+                let result = api::run(&mut call, body).await;
+                charge_failure(&mut call, result)
+            }
+            None => Err(Error::NotFound),
+        };
+        self.finish(result).await
+    }
+
+    /// Does what was asked with a body that is read as the reply is sent.
+    ///
+    /// # Errors
+    ///
+    /// The reply, when it is settled before the stream begins.
+    pub async fn run_stream<B>(
+        mut self,
+        length: Option<u64>,
+        body: B,
+    ) -> Result<Response<TransferStream>, Response<Bytes>>
+    where
+        B: Stream<Item = Result<Bytes, BodyError>> + Send + Unpin + 'static,
+    {
+        let app = self.app.clone();
+        let headers = std::mem::take(&mut self.head.headers);
+        let opened = match self.call(&app) {
+            Some(mut call) => {
+                let opened = api::open_stream(&mut call, &headers, length, body).await;
+                charge_failure(&mut call, opened)
+            }
+            None => Err(Error::NotFound),
+        };
+        let (opened, permit) = match (opened, self.permit.take()) {
+            (Ok(opened), Some(permit)) => (opened, permit),
+            (Ok(_), None) => return Err(self.finish(Err(Error::AuditUnavailable)).await),
+            (Err(error), permit) => {
+                self.permit = permit;
+                return Err(self.finish(Err(error)).await);
+            }
+        };
+        let mut response = opened.into_response(permit, self.record(Outcome::Success));
+        let headers = response.headers_mut();
+        api::write_common(headers, &self.head.request_id, &self.facts, app.clock.now());
+        self.log(response.status().as_u16(), None);
+        Ok(response)
+    }
+
+    /// Replies that the body could not be read.
+    pub async fn reject(mut self, error: BodyError) -> Response<Bytes> {
+        let app = self.app.clone();
+        let refused = match self.call(&app) {
+            Some(mut call) => charge_failure(&mut call, Err(error.into())),
+            None => Err(error.into()),
+        };
+        self.finish(refused).await
+    }
+
+    /// Verifies the token.
+    pub(super) async fn authenticate(&mut self, headers: &HeaderMap) -> Result<(), Error> {
+        let result = match bearer(headers) {
+            Some(token) => self.app.authenticate(token).await,
+            None if headers.contains_key(header::AUTHORIZATION) => Err(TokenError::Invalid.into()),
+            None => Err(TokenError::Missing.into()),
+        };
+        match result {
+            Ok(principal) => {
+                self.principal = Some(principal);
+                Ok(())
+            }
+            Err(error) => {
+                if matches!(error, Error::Unauthenticated(_)) {
+                    self.count_failed_authentication()?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Failures have a limit of their own, which refuses further failures and never a valid token.
+    fn count_failed_authentication(&mut self) -> Result<(), Error> {
+        let dimension = Dimension::failed_authentication(self.head.address);
+        self.app.limits.take(&[dimension], 1).map_err(|refusal| self.refused(refusal))?;
+        self.reserve_audit()
+    }
+
+    pub(super) fn peek_limits(&mut self) -> Result<(), Error> {
+        let Some(principal) = &self.principal else { return Ok(()) };
+        let identity = principal.identity();
+        let who = Dimension::Identity(identity.tenant, identity.id);
+        let peeked = self.app.limits.peek(&[Dimension::ip(self.head.address), who]);
+        peeked.map_err(|refusal| self.refused(refusal))
+    }
+
+    pub(super) fn reserve_audit(&mut self) -> Result<(), Error> {
+        self.permit = Some(self.app.audit.reserve()?);
+        Ok(())
+    }
+
+    /// Whether the caller has `scope`. One who has not pays for asking.
+    pub(super) fn require(&mut self, scope: Scope) -> Result<(), Error> {
+        if self.principal.as_ref().is_some_and(|principal| principal.has_scope(scope)) {
+            return Ok(());
+        }
+        let app = self.app.clone();
+        let refused = Err(Error::ScopeMissing(scope));
+        self.call(&app).map_or(Err(Error::NotFound), |mut call| charge_failure(&mut call, refused))
+    }
+
+    /// Replies that the request goes no further.
+    pub(super) async fn refuse(self, error: Error) -> Response<Bytes> {
+        self.finish(Err(error)).await
+    }
+
+    fn refused(&mut self, refusal: Refusal) -> Error {
+        self.facts.levels.clone_from(&refusal.levels);
+        Error::RateLimited(refusal)
+    }
+
+    fn call<'a>(&'a mut self, app: &'a Arc<Shared<S>>) -> Option<Call<'a, S>> {
+        Some(Call {
+            app,
+            route: self.route?,
+            parameter: self.parameter.as_deref(),
+            query: &self.head.query,
+            address: self.head.address,
+            principal: self.principal.as_ref(),
+            token: self.head.token.as_deref(),
+            facts: &mut self.facts,
+        })
+    }
+
+    /// Records, logs and answers.
+    async fn finish(mut self, mut result: Result<Reply, Error>) -> Response<Bytes> {
+        // Refusals by limits can be many and are cheap; a record of each would let them crowd out all others.
+        let exhausted = |refusal: &Refusal| matches!(refusal.kind, RefusalKind::Exhausted { .. });
+        let recorded = !matches!(&result, Err(Error::RateLimited(refusal)) if exhausted(refusal));
+        if let Some(permit) = self.permit.take().filter(|_| recorded) {
+            let outcome = match &result {
+                Ok(_) => Outcome::Success,
+                Err(error) => Outcome::Failure(api::code(error)),
+            };
+            if let Err(error) = permit.record(self.record(outcome)).await {
+                result = Err(error.into());
+            }
+        }
+        let now = self.app.clock.now();
+        let response = api::respond(&result, &self.head.request_id, &self.facts, now);
+        self.log(response.status().as_u16(), result.err().as_ref());
+        response
+    }
+
+    fn record(&self, outcome: Outcome) -> Record {
+        let identity = self.principal.as_ref().map(Principal::identity);
+        Record {
+            at: self.app.clock.now(),
+            instance: self.app.instance.clone(),
+            request_id: self.head.request_id.clone(),
+            tenant: identity.map(|identity| identity.tenant),
+            identity: identity.map(|identity| identity.id),
+            operation: self.route.map_or("none", |route| route.operation.name()),
+            context: self.facts.context.clone(),
+            key_version: self.facts.key_version,
+            outcome,
+            items: self.facts.items,
+            failed: self.facts.failed,
+            bytes: self.facts.bytes,
+            address: Some(self.head.address),
+            detail: self.facts.detail.clone(),
+        }
+    }
+
+    fn log(&self, status: u16, error: Option<&Error>) {
+        if error.is_none() && !self.app.sampler.sample() {
+            return;
+        }
+        RequestLine {
+            request_id: &self.head.request_id,
+            method: &self.head.method,
+            route: self.route,
+            status,
+            latency: self.app.clock.monotonic().since(self.head.started),
+            identity: self.principal.as_ref().map(|principal| principal.identity().id),
+            context: self.facts.context.as_ref(),
+        }
+        .write(error);
+    }
+}
+
+/// A failed request pays too, though not to a context that it may not have been allowed to use.
+fn charge_failure<S: Store, T>(call: &mut Call<'_, S>, result: Result<T, Error>) -> Result<T, Error> {
+    if result.is_err() && !call.facts.charged && call.principal.is_some() {
+        call.charge(None, 1)?;
+    }
+    result
+}
+
+/// The token of an `Authorization: Bearer` header (RFC 6750 section 2.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next()?.to_str().ok()?;
+    // Two of them would leave open which one counts.
+    if values.next().is_some() {
+        return None;
+    }
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// 1 to 128 characters of `[A-Za-z0-9._-]`.
+pub(super) fn is_request_id(bytes: &[u8]) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=128).contains(&bytes.len()) && bytes.iter().all(allowed)
+}

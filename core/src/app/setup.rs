@@ -1,0 +1,185 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::api::{DeepHealth, Router};
+use crate::app::shared::{RequestIds, Sampler};
+use crate::app::{App, Shared};
+use crate::audit::{Audit, Writer};
+use crate::auth::Tokens;
+use crate::clock::Clock;
+use crate::config::{Config, Migrate, Secrets};
+use crate::contexts::default_contexts;
+use crate::crypto;
+use crate::id::TenantId;
+use crate::keyring::{Keks, Keyring, MissingKek};
+use crate::limits::Limits;
+use crate::store::{self, Bootstrap, Deployment, KekRecord, Store, Tenant};
+use crate::telemetry::causes;
+
+/// How often the store is asked what changed; the time is spread by a quarter, so that replicas do not ask in step.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Contexts that are loaded before the first request.
+const WARM_UP: u32 = 100;
+
+/// Why a deployment cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// This process does not have the deployment's master key.
+    #[error(transparent)]
+    MissingKek(#[from] MissingKek),
+    /// A cryptographic fault.
+    #[error("a key could not be made: {0}")]
+    Crypto(#[from] crypto::Error),
+}
+
+/// Brings the schema up to date if `migrate` says so, sets up a deployment that is new, and checks that `keks` are its
+/// keys.
+///
+/// # Errors
+///
+/// [`SetupError`]; no key or row of a deployment that exists is then changed, though its schema may be newer.
+pub async fn set_up<S: Store>(
+    store: &S,
+    keks: &Keks,
+    migrate: Migrate,
+    clock: &Clock,
+) -> Result<Deployment, SetupError> {
+    match migrate {
+        Migrate::Auto => store.migrate().await?,
+        Migrate::Off => store.check_schema().await?,
+    }
+    let kek = keks.current();
+    let tenant = Tenant { id: TenantId::random(), name: "default".parse().expect("a valid name") };
+    let now = clock.now();
+    let first = Bootstrap {
+        contexts: default_contexts(tenant.id, kek, now)?,
+        tenant,
+        kek: KekRecord { id: kek.id(), check_value: kek.check_value() },
+        at: now,
+    };
+    let deployment = store.bootstrap(&first).await?;
+    keks.check(&deployment)?;
+    Ok(deployment)
+}
+
+/// What must run beside the requests.
+pub struct Background<S> {
+    shared: Arc<Shared<S>>,
+    writer: Option<Writer<S>>,
+}
+
+impl<S: Store> App<S> {
+    /// The application over a deployment that is set up, and what must run beside it.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub async fn new(
+        config: &Config,
+        secrets: &Secrets,
+        keks: Keks,
+        deployment: &Deployment,
+        store: S,
+        clock: Clock,
+    ) -> Result<(Self, Background<S>), SetupError> {
+        let staleness = config.keyring.max_staleness;
+        let keyring = Keyring::open(store.clone(), keks, clock.clone(), staleness).await?;
+        let queue_bytes = usize::try_from(config.audit.queue_bytes).unwrap_or(usize::MAX);
+        let (audit, writer) = Audit::new(config.audit.mode, queue_bytes, store.clone());
+        let shared = Arc::new(Shared {
+            keyring,
+            tokens: Tokens::new(&secrets.jwt_key, &secrets.jwt_key_previous, clock.clone()),
+            limits: Limits::new(&config.limits, clock.clone()),
+            audit,
+            clock,
+            instance: config.server.instance_id.as_str().into(),
+            deep_health: DeepHealth::default(),
+            heavy: Arc::new(Semaphore::new(heavy_at_once())),
+            router: Router::new(),
+            active_kek: deployment.active_kek,
+            trusted_proxies: config.server.trusted_proxies.clone(),
+            sampler: Sampler::new(config.logging.sample),
+            request_ids: RequestIds::new(),
+            warm: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            store,
+        });
+        shared.warm_up(deployment.tenant.id).await?;
+        Ok((Self { shared: shared.clone() }, Background { shared, writer }))
+    }
+}
+
+impl<S: Store> Shared<S> {
+    async fn warm_up(&self, tenant: TenantId) -> Result<(), SetupError> {
+        // The first random draw of a process takes about 20 ms.
+        crypto::random::warm_up()?;
+        for context in self.store.contexts(tenant, false, None, WARM_UP).await? {
+            if let Err(error) = self.keyring.encryption_key(tenant, &context.name).await {
+                let error = causes(&error);
+                tracing::error!(context = %context.name, %error, "a context's key cannot be loaded");
+            }
+        }
+        self.warm.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Polls for ever; a view that cannot be confirmed ages.
+    async fn poll(&self) {
+        let mut failing = false;
+        loop {
+            tokio::time::sleep(jittered(POLL_INTERVAL)).await;
+            match self.keyring.poll().await {
+                Ok(()) if failing => {
+                    failing = false;
+                    tracing::info!("the database answers again");
+                }
+                Ok(()) => {}
+                Err(error) if !failing => {
+                    failing = true;
+                    let error = causes(&error);
+                    tracing::error!(%error, "the database cannot be asked what changed; working on what is known");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+impl<S: Store> Background<S> {
+    /// Runs until `stop` completes and the audit queue is empty. Every other handle to the application must be dropped
+    /// by then, or the queue never ends.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send) {
+        let Self { shared, writer } = self;
+        let store = shared.store.clone();
+        let writing = async {
+            if let Some(writer) = writer {
+                writer.run().await;
+            }
+        };
+        let polling = async move {
+            tokio::select! {
+                () = shared.poll() => {}
+                () = stop => {}
+            }
+        };
+        tokio::join!(writing, polling);
+        store.close().await;
+    }
+}
+
+/// Twice the processors: more would only wait for each other.
+fn heavy_at_once() -> usize {
+    2 * std::thread::available_parallelism().map_or(2, usize::from)
+}
+
+fn jittered(interval: Duration) -> Duration {
+    // Without randomness every replica keeps the same interval, which is worse for the database and nothing else.
+    let [byte] = crypto::random::array().unwrap_or([128]);
+    interval.mul_f64(0.75 + f64::from(byte) / 1024.0)
+}

@@ -1,0 +1,136 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use ipnet::IpNet;
+use tokio::sync::Semaphore;
+
+use crate::api::{DeepHealth, Error, Router};
+use crate::audit::Audit;
+use crate::auth::{Principal, Tokens};
+use crate::clock::Clock;
+use crate::crypto::{Kek, KekId};
+use crate::keyring::Keyring;
+use crate::limits::Limits;
+use crate::store::Store;
+use crate::telemetry::causes;
+
+/// What all requests share.
+pub(crate) struct Shared<S> {
+    pub(crate) store: S,
+    pub(crate) keyring: Keyring<S>,
+    pub(crate) tokens: Tokens,
+    pub(crate) limits: Limits,
+    pub(crate) audit: Audit,
+    pub(crate) clock: Clock,
+    pub(crate) instance: Arc<str>,
+    pub(crate) deep_health: DeepHealth,
+    /// Turns of the requests that are worked on outside the async workers.
+    pub(super) heavy: Arc<Semaphore>,
+    pub(super) router: Router,
+    pub(super) active_kek: KekId,
+    pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) sampler: Sampler,
+    pub(super) request_ids: RequestIds,
+    pub(super) warm: AtomicBool,
+    pub(super) draining: AtomicBool,
+}
+
+impl<S: Store> Shared<S> {
+    /// Verifies a token and looks up what it is worth now.
+    pub(crate) async fn authenticate(&self, token: &str) -> Result<Principal, Error> {
+        let verified = self.tokens.verify(token)?;
+        let identity = self.keyring.identity(verified.tenant, verified.identity).await?;
+        Ok(Principal::new(verified, identity)?)
+    }
+
+    /// Why this replica should get no requests, if so.
+    pub(crate) fn unready(&self) -> Option<&'static str> {
+        if self.draining.load(Ordering::Acquire) {
+            Some("draining")
+        } else if !self.warm.load(Ordering::Acquire) {
+            Some("warming up")
+        } else if self.keyring.is_stale() {
+            Some("the view of the database is too old")
+        } else {
+            None
+        }
+    }
+
+    /// The key-encryption key that wraps new keys.
+    pub(crate) fn active_kek(&self) -> Result<&Kek, Error> {
+        self.keyring.keks().get(self.active_kek).map_err(|missing| Error::Internal(missing.into()))
+    }
+
+    /// Called after a change of ours, so that the next request here sees it; the other replicas poll.
+    pub(crate) async fn changed(&self) {
+        if let Err(error) = self.keyring.poll().await {
+            let error = causes(&error);
+            tracing::warn!(%error, "a change was stored, but could not be read back; it holds within a second");
+        }
+    }
+
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+}
+
+/// Chooses an even share of successful requests for the log.
+pub(super) struct Sampler {
+    share: f64,
+    seen: AtomicU64,
+}
+
+impl Sampler {
+    pub(super) fn new(share: f64) -> Self {
+        Self { share, seen: AtomicU64::new(0) }
+    }
+
+    /// Whether the next request is logged.
+    pub(super) fn sample(&self) -> bool {
+        if self.share >= 1.0 {
+            return true;
+        }
+        // A double holds counts exactly up to 2^53, which no process reaches.
+        #[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]
+        let seen = self.seen.fetch_add(1, Ordering::Relaxed) as f64;
+        ((seen + 1.0) * self.share).floor() > (seen * self.share).floor()
+    }
+}
+
+/// Makes request ids: unique and cheap, not secret.
+pub(super) struct RequestIds {
+    process: u64,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    pub(super) fn new() -> Self {
+        let (process, _) = crate::id::random_uuid().as_u64_pair();
+        Self { process, next: AtomicU64::new(0) }
+    }
+
+    pub(super) fn next(&self) -> String {
+        format!("{:016x}-{:x}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sampler_takes_an_even_share() {
+        for (share, expected) in [(1.0, 1000), (0.5, 500), (0.01, 10), (0.0, 0)] {
+            let sampler = Sampler::new(share);
+            assert_eq!((0..1000).filter(|_| sampler.sample()).count(), expected, "{share}");
+        }
+    }
+
+    #[test]
+    fn request_ids_are_unique_and_in_the_form_of_clients_ids() {
+        let ids = RequestIds::new();
+        let (a, b) = (ids.next(), ids.next());
+        assert_ne!(a, b);
+        assert!(crate::app::admitted::is_request_id(a.as_bytes()));
+    }
+}
