@@ -1,0 +1,9 @@
+//! What the command does, one file for each subcommand.
+
+pub(crate) mod completions;
+pub(crate) mod healthcheck;
+pub(crate) mod keygen;
+pub(crate) mod migrate;
+pub(crate) mod serve;
+pub(crate) mod token;
+pub(crate) mod transfer;

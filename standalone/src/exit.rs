@@ -1,0 +1,79 @@
+//! How the process ends.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use cryptoserve_core::app::SetupError;
+use cryptoserve_core::config::ConfigError;
+use cryptoserve_core::data_dir::DataDirError;
+use cryptoserve_core::store;
+use cryptoserve_core::telemetry::causes;
+
+use crate::commands::transfer;
+
+/// Bad configuration or usage.
+const CONFIGURATION: u8 = ConfigError::EXIT_CODE;
+const FAILED: u8 = 1;
+
+/// Why the process ends, and with which exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    /// Something did not work.
+    pub(crate) fn failed(message: impl fmt::Display) -> Self {
+        Self { code: FAILED, message: message.to_string() }
+    }
+
+    /// Something must be configured or called otherwise.
+    pub(crate) fn configuration(message: impl fmt::Display) -> Self {
+        Self { code: CONFIGURATION, message: message.to_string() }
+    }
+
+    /// For the end of `main`.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        self.code.into()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::configuration(error)
+    }
+}
+
+impl From<DataDirError> for Failure {
+    fn from(error: DataDirError) -> Self {
+        Self::configuration(error)
+    }
+}
+
+impl From<store::Error> for Failure {
+    fn from(error: store::Error) -> Self {
+        Self::failed(causes(&error))
+    }
+}
+
+impl From<SetupError> for Failure {
+    fn from(error: SetupError) -> Self {
+        match error {
+            SetupError::MissingKek(missing) => Self::configuration(missing),
+            other => Self::failed(causes(&other)),
+        }
+    }
+}
+
+impl From<transfer::Error> for Failure {
+    fn from(error: transfer::Error) -> Self {
+        if error.is_usage() { Self::configuration(error) } else { Self::failed(error) }
+    }
+}
