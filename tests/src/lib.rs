@@ -1,0 +1,42 @@
+//! Harness of the black-box tests and of the benchmarks.
+//!
+//! It runs the real `cryptoserve` command as child processes against throw-away PostgreSQL and Redis, with faults
+//! in between on demand, and speaks plain HTTP to it. `./tests/run` starts the services; see [`services`].
+//!
+//! ```no_run
+//! use cryptoserve_tests::{Cluster, StoreKind, TokenRequest};
+//! # async fn example() {
+//! let cluster = Cluster::builder().store(StoreKind::Postgres).through_proxy().start(3).await;
+//! let token = cluster.token(&TokenRequest::identity("reporting").contexts(["user-pii"])).await;
+//! let reply = cluster.client(0).with_token(&token).get("/api/v1/contexts").await;
+//! assert_eq!(reply.status, 200);
+//! # }
+//! ```
+//!
+//! A harness may panic: what it reports is a failed test, and its message says what was expected of whom.
+
+mod client;
+mod cluster;
+mod eventually;
+mod log;
+mod nginx;
+mod process;
+mod program;
+mod proxy;
+mod raw;
+mod server;
+pub mod services;
+mod token;
+
+pub use client::{Client, Reply, TransportError};
+pub use cluster::{Cluster, ClusterBuilder, Secrets, StoreKind};
+pub use eventually::{LIMIT, eventually};
+pub use log::{Log, LogLine};
+pub use nginx::Nginx;
+pub use process::Process;
+pub use program::{Finished, Program};
+pub use proxy::FaultProxy;
+pub use raw::RawConnection;
+pub use server::Replica;
+pub use services::{TestDatabase, TestRedis};
+pub use token::TokenRequest;
