@@ -1,0 +1,4 @@
+mod batch;
+mod round_trip;
+mod stream;
+mod tampering;

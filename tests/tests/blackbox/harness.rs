@@ -1,0 +1,7 @@
+//! The harness itself: a tool that reports wrongly is worse than none.
+
+mod cluster;
+mod nginx;
+mod proxy;
+mod replica;
+mod services;
