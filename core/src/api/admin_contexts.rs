@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::extract::{invalid, page_size};
+use super::extract::{invalid, next_page, page_size};
 use super::respond::created;
 use super::{Call, Error, Reply, extract, reply};
 use crate::clock::Timestamp;
@@ -111,9 +111,9 @@ pub(super) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Erro
     let query: ListQuery = extract::query(call.query)?;
     let limit = page_size(query.limit)?;
     let found = call.app.store.contexts(call.tenant(), query.deleted, query.after.as_ref(), limit).await?;
-    let next = (found.len() == limit as usize).then(|| found.last().map(|context| context.name.clone()));
+    let next = next_page(&found, limit, |context| &context.name);
     let contexts = found.into_iter().map(ContextView::from).collect();
-    Ok(reply(&ContextPage { contexts, next: next.flatten() }))
+    Ok(reply(&ContextPage { contexts, next }))
 }
 
 /// Makes a context with the first version of its key.

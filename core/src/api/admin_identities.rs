@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::extract::{invalid, page_size};
+use super::extract::{invalid, next_page, page_size};
 use super::respond::created;
 use super::{Call, Error, Reply, extract, reply};
 use crate::auth::{ContextGrant, DEFAULT_TTL, Identity, IssueError, Narrowing, Role, ScopeSet, Tokens};
@@ -126,9 +126,9 @@ pub(super) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Erro
     let query: ListQuery = extract::query(call.query)?;
     let limit = page_size(query.limit)?;
     let found = call.app.store.identities(call.tenant(), query.after.as_ref(), limit).await?;
-    let next = (found.len() == limit as usize).then(|| found.last().map(|identity| identity.name.clone()));
+    let next = next_page(&found, limit, |identity| &identity.name);
     let identities = found.iter().map(IdentityView::from).collect();
-    Ok(reply(&IdentityPage { identities, next: next.flatten() }))
+    Ok(reply(&IdentityPage { identities, next }))
 }
 
 /// Makes an identity.

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::batch::MAX_ITEMS;
-use super::extract::page_size;
+use super::extract::{next_page, page_size};
 use super::{Call, Error, Reply, extract, reply};
 use crate::auth::ContextGrant;
 use crate::contexts::Context;
@@ -65,12 +65,11 @@ pub(super) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Erro
         }
         ContextGrant::Named(names) => named(call, names, query.after.as_ref(), limit).await?,
     };
-    let next =
-        (contexts.len() == limit as usize).then(|| contexts.last().map(|context| context.name.clone()));
+    let next = next_page(&contexts, limit, |context| &context.name);
     let max_batch = call.app.limits.largest_cost().min(u32::try_from(MAX_ITEMS).expect("a small constant"));
     let contexts = contexts.into_iter().filter(|context| call.principal().may_use(&context.name));
     let contexts = contexts.map(|context| usable(context, max_batch)).collect();
-    Ok(reply(&ContextList { contexts, next: next.flatten() }))
+    Ok(reply(&ContextList { contexts, next }))
 }
 
 /// The contexts of these names that exist.

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use super::Error;
+use crate::name::Name;
 
 const DEFAULT_PAGE: u32 = 100;
 const MAX_PAGE: u32 = 1000;
@@ -45,6 +46,11 @@ pub(super) fn page_size(asked: Option<u32>) -> Result<u32, Error> {
         size @ 1..=MAX_PAGE => Ok(size),
         _ => Err(Error::InvalidRequest(format!("`limit` is 1 to {MAX_PAGE}"))),
     }
+}
+
+/// Where the page after `found` starts: behind its last name, if it is full.
+pub(super) fn next_page<T>(found: &[T], limit: u32, name: impl Fn(&T) -> &Name) -> Option<Name> {
+    if found.len() == limit as usize { found.last().map(|last| name(last).clone()) } else { None }
 }
 
 /// What is wrong with a field.

@@ -285,9 +285,9 @@ impl<S: Store> Admitted<S> {
     /// Records, logs and answers.
     async fn finish(mut self, mut result: Result<Reply, Error>) -> Response<Bytes> {
         // Refusals by limits can be many and are cheap; a record of each would let them crowd out all others.
-        let exhausted = |refusal: &Refusal| matches!(refusal.kind, RefusalKind::Exhausted { .. });
-        let recorded = !matches!(&result, Err(Error::RateLimited(refusal)) if exhausted(refusal));
-        if let Some(permit) = self.permit.take().filter(|_| recorded) {
+        let exhausted =
+            matches!(&result, Err(Error::RateLimited(Refusal { kind: RefusalKind::Exhausted { .. }, .. })));
+        if let Some(permit) = self.permit.take().filter(|_| !exhausted) {
             let outcome = match &result {
                 Ok(_) => Outcome::Success,
                 Err(error) => Outcome::Failure(api::code(error)),

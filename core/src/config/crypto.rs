@@ -47,10 +47,7 @@ impl Parse for HkdfSalt {
         if text.len() < MIN_HKDF_SALT_BYTES {
             return Err("must have at least 16 bytes");
         }
-        match weakness::of_text(text) {
-            Some(weakness) => Err(weakness),
-            None => Ok(Self(Secret::new(text.as_bytes().to_vec()))),
-        }
+        weakness::strong_text(text).map(Self)
     }
 }
 

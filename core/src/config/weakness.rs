@@ -1,5 +1,7 @@
 //! What makes a value useless as a secret: it can be looked up, or guessed from its shape.
 
+use crate::secret::Secret;
+
 /// Found in published examples; a random value does not contain one of these by chance.
 const WELL_KNOWN: [&str; 16] = [
     "change-in-production",
@@ -26,6 +28,14 @@ const WELL_KNOWN_STARTS: [&str; 6] = ["dev-", "dev_", "test-", "test_", "your-",
 const MIN_DISTINCT: usize = 8;
 /// Sixteen random hexadecimal digits have 3.2 on average; English text has about 4.
 const MIN_BITS_PER_BYTE: f64 = 2.5;
+
+/// The bytes of a secret text; the error continues the variable's name.
+pub(super) fn strong_text(text: &str) -> Result<Secret<Vec<u8>>, &'static str> {
+    match of_text(text) {
+        Some(weakness) => Err(weakness),
+        None => Ok(Secret::new(text.as_bytes().to_vec())),
+    }
+}
 
 /// What is wrong with the text of a secret; the answer continues the variable's name.
 pub(super) fn of_text(text: &str) -> Option<&'static str> {
