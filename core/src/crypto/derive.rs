@@ -1,6 +1,7 @@
 //! The key hierarchy: what is derived from the master key, and what from a context key. HKDF-SHA256, RFC 5869.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::OnceLock;
 
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
@@ -8,7 +9,7 @@ use subtle::ConstantTimeEq;
 
 use super::aead::AeadKey;
 use super::xaes::XaesKey;
-use super::{Algorithm, Error, random};
+use super::{Algorithm, Error, MacAlgorithm, MacKey, random};
 use crate::secret::Secret;
 
 /// Names a key-encryption key, and by it the master key: its fingerprint, written as 16 hexadecimal characters.
@@ -18,6 +19,17 @@ pub struct KekId(pub [u8; 8]);
 impl fmt::Display for KekId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for KekId {
+    type Err = Error;
+
+    /// Accepts 16 hexadecimal characters; anything else is [`Error::Malformed`].
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let mut id = [0; 8];
+        hex::decode_to_slice(text, &mut id).map_err(|_| Error::Malformed("not a fingerprint"))?;
+        Ok(Self(id))
     }
 }
 
@@ -139,12 +151,14 @@ pub struct VersionKeys {
     key: ContextKey,
     aead: [OnceLock<AeadKey>; Algorithm::ALL.len()],
     stream: OnceLock<Box<Secret<[u8; 32]>>>,
+    // Boxed, as such a key has more than a kilobyte, and few contexts use it.
+    mac: [OnceLock<Box<MacKey>>; MacAlgorithm::ALL.len()],
 }
 
 impl VersionKeys {
     /// The keys below `key`.
     pub fn new(key: &ContextKey) -> Self {
-        Self { key: key.clone(), aead: Default::default(), stream: OnceLock::new() }
+        Self { key: key.clone(), aead: Default::default(), stream: OnceLock::new(), mac: Default::default() }
     }
 
     /// The key for messages with `algorithm`.
@@ -172,6 +186,21 @@ impl VersionKeys {
             Ok(key)
         })?;
         Ok(key.expose())
+    }
+
+    /// The key for tags with `algorithm`.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the library fails at the first use.
+    pub fn mac(&self, algorithm: MacAlgorithm) -> Result<&MacKey, Error> {
+        let place = &self.mac[usize::from(algorithm.id()) - 1];
+        get_or_try_init(place, || {
+            let mut key = Secret::new([0; 64]);
+            let key = &mut key.expose_mut()[..algorithm.tag_len()];
+            self.key.derive("mac", algorithm.id(), key)?;
+            MacKey::new(algorithm, key).map(Box::new)
+        })
+        .map(Box::as_ref)
     }
 }
 

@@ -11,6 +11,7 @@
 //! (<https://c2sp.org/chunked-encryption>), whose context is the prefix followed by the caller's associated data.
 
 mod cobblestone;
+mod rewrap;
 
 use std::fmt;
 
@@ -18,6 +19,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use self::cobblestone::{CHUNK_LEN, COMMITMENT_LEN, Chunks, MAX_CHUNKS, SALT_LEN, SEALED_CHUNK_LEN};
+pub use self::rewrap::Rewrapper;
 use super::aead::TAG_LEN;
 use super::envelope::PREFIX_LEN;
 use super::{Algorithm, Error, Format, KeyId, KeyVersion, Prefix, VersionKeys, random};
@@ -165,6 +167,24 @@ impl fmt::Debug for Decryptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Decryptor(..)")
     }
+}
+
+/// Encrypts a whole message as a stream.
+///
+/// # Errors
+/// As [`Encryptor::new`] and [`Encryptor::push`].
+pub fn seal(
+    keys: &VersionKeys,
+    key_id: KeyId,
+    version: KeyVersion,
+    plaintext: &[u8],
+    associated_data: &[u8],
+) -> Result<Vec<u8>, Error> {
+    let (mut encryptor, header) = Encryptor::new(keys, key_id, version, associated_data)?;
+    let mut ciphertext = header.to_vec();
+    encryptor.push(plaintext, &mut ciphertext)?;
+    encryptor.finish(&mut ciphertext)?;
+    Ok(ciphertext)
 }
 
 /// Decrypts a whole stream.

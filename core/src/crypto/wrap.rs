@@ -39,9 +39,14 @@ pub enum Purpose {
     Signing = 2,
     /// Authentication of audit records.
     AuditChain = 3,
+    /// Transport: keys that others bring arrive encrypted to it.
+    Transport = 4,
 }
 
 impl Purpose {
+    /// Every purpose, by number.
+    pub const ALL: [Self; 4] = [Self::ContextKey, Self::Signing, Self::AuditChain, Self::Transport];
+
     /// The number stored and authenticated.
     pub const fn id(self) -> u8 {
         self as u8
@@ -49,20 +54,47 @@ impl Purpose {
 
     /// The purpose of this number.
     pub fn from_id(id: u8) -> Option<Self> {
-        [Self::ContextKey, Self::Signing, Self::AuditChain].into_iter().find(|purpose| purpose.id() == id)
+        Self::ALL.into_iter().find(|purpose| purpose.id() == id)
     }
 }
 
-/// What kind of key is stored: numbers below 16 are symmetric, those from 16 on are private keys.
+/// What kind of key is stored: numbers below 16 are symmetric, those from 16 on are private keys in PKCS #8
+/// (RFC 5958).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(u8)]
 pub enum KeyType {
     /// 32 bytes.
     Symmetric256 = 1,
+    /// Ed25519, RFC 8032.
+    Ed25519 = 16,
+    /// ECDSA with curve P-256, FIPS 186-5.
+    EcdsaP256 = 17,
+    /// ECDSA with curve P-384, FIPS 186-5.
+    EcdsaP384 = 18,
+    /// RSASSA-PSS with a modulus of 3072 bits, RFC 8017.
+    RsaPss3072 = 19,
+    /// ML-DSA-65, FIPS 204.
+    MlDsa65 = 20,
+    /// ML-DSA-87, FIPS 204.
+    MlDsa87 = 21,
+    /// RSAES-OAEP with a modulus of 3072 bits, RFC 8017: for transport.
+    RsaOaep3072 = 22,
 }
 
 impl KeyType {
+    /// Every type, by number.
+    pub const ALL: [Self; 8] = [
+        Self::Symmetric256,
+        Self::Ed25519,
+        Self::EcdsaP256,
+        Self::EcdsaP384,
+        Self::RsaPss3072,
+        Self::MlDsa65,
+        Self::MlDsa87,
+        Self::RsaOaep3072,
+    ];
+
     /// The number stored and authenticated.
     pub const fn id(self) -> u8 {
         self as u8
@@ -70,7 +102,7 @@ impl KeyType {
 
     /// The type of this number.
     pub fn from_id(id: u8) -> Option<Self> {
-        (id == Self::Symmetric256.id()).then_some(Self::Symmetric256)
+        Self::ALL.into_iter().find(|key_type| key_type.id() == id)
     }
 }
 

@@ -143,6 +143,23 @@ fn every_purpose_and_algorithm_has_its_own_key() {
     }
 }
 
+/// By Python's `hmac`, with the key 00 01 .. 1f.
+#[test]
+fn tags_of_a_context_key_are_those_of_another_implementation() {
+    let keys = VersionKeys::new(&ContextKey::from_bytes(&sequence(0)).expect("32 bytes"));
+    let tags = [
+        "77ada625fc3ad49d0375b3399c782ac98495bc8ec5505cfc20f528e3f8df7bcd",
+        "1485b2acc8396679c9a148b40ebaa66fe7ab59f7fee3592261004fe296f573e244863194cdfb2ef1dea94f2dd77668db",
+        "456c3d2c4738cd80062c85d7294013caeddd99e303333b456e86f6058ea2b379\
+         f51ba1b256087d144fa6c631b9c0e0db693bbea535ec0dfd4481295c307d242d",
+    ];
+    for (algorithm, tag) in MacAlgorithm::ALL.into_iter().zip(tags) {
+        let key = keys.mac(algorithm).expect("derived");
+        assert_eq!(hex::encode(key.tag(b"data")), tag);
+        assert!(key.verify(b"data", &hex_bytes(tag)));
+    }
+}
+
 #[test]
 fn keys_are_derived_once_and_shared_between_threads() {
     let keys = VersionKeys::new(&ContextKey::generate().expect("the generator works"));

@@ -54,6 +54,8 @@ fn each_field_of_the_context_is_bound() {
         WrapContext { version: KeyVersion::try_from(2).expect("not zero"), ..CONTEXT },
         WrapContext { purpose: Purpose::Signing, ..CONTEXT },
         WrapContext { purpose: Purpose::AuditChain, ..CONTEXT },
+        WrapContext { purpose: Purpose::Transport, ..CONTEXT },
+        WrapContext { key_type: KeyType::Ed25519, ..CONTEXT },
         WrapContext { origin: Origin::Generated, ..CONTEXT },
         WrapContext { exportable: false, ..CONTEXT },
     ];
@@ -64,19 +66,18 @@ fn each_field_of_the_context_is_bound() {
     assert!(kek(32).unwrap_key(&CONTEXT, &wrapped).is_ok());
 }
 
-/// There is one key type yet, so its place, and all others, are seen in the bytes.
 #[test]
 fn associated_data_is_laid_out_as_in_the_contract() {
     let kek = kek(32);
     let version = KeyVersion::try_from(7).expect("not zero");
-    let context = WrapContext { version, purpose: Purpose::Signing, ..CONTEXT };
+    let context = WrapContext { version, purpose: Purpose::Signing, key_type: KeyType::MlDsa65, ..CONTEXT };
     let expected = [
         &b"cryptoserve/wrap/v1"[..],
         &kek.id().0,
         &[0x11; 16],
         &[0x22; 16],
         &CONTEXT.key_id.0,
-        &[0, 0, 0, 7, 2, 1, 2, 1],
+        &[0, 0, 0, 7, 2, 20, 2, 1],
     ];
     assert_eq!(kek.associated_data(&context).to_vec(), expected.concat());
 }
@@ -111,8 +112,9 @@ fn wrapping_twice_differs() {
 #[test]
 fn numbers_lead_back() {
     for id in 0..=255 {
-        assert_eq!(Purpose::from_id(id).map(Purpose::id), (1..=3).contains(&id).then_some(id));
-        assert_eq!(KeyType::from_id(id).map(KeyType::id), (id == 1).then_some(id));
+        assert_eq!(Purpose::from_id(id).map(Purpose::id), (1..=4).contains(&id).then_some(id));
+        let known = id == 1 || (16..=22).contains(&id);
+        assert_eq!(KeyType::from_id(id).map(KeyType::id), known.then_some(id));
         assert_eq!(Origin::from_id(id).map(Origin::id), (1..=2).contains(&id).then_some(id));
     }
 }
