@@ -1,15 +1,25 @@
 //! Contexts: the names that applications use, and the keys behind them.
 
+mod asymmetric;
 mod default;
+mod destruction;
 mod key;
+mod rotation;
+mod version;
 
 use crate::clock::Timestamp;
 use crate::crypto::{Algorithm, AlgorithmSet, KeyId};
 use crate::id::{ContextId, TenantId};
 use crate::name::Name;
 
+pub use asymmetric::{KeySummary, TRANSPORT_KEY_LIFETIME};
 pub use default::default_contexts;
-pub use key::{Key, KeyState, KeyVersionRecord, StoredVersion, WrappedKey, new_context};
+pub use destruction::{Destruction, DestructionList, DestructionListError};
+pub use key::{Key, StoredVersion, WrappedKey};
+pub use rotation::{
+    KNOWN_ELSEWHERE, MAX_ROTATION_DAYS, NewContext, Rotation, RotationPolicy, new_context, next_version,
+};
+pub use version::{KeyState, KeyVersionRecord, KeyVersionStatus};
 
 /// A context: what an application names when it encrypts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +38,12 @@ pub struct Context {
     pub allowed_algorithms: AlgorithmSet,
     /// Names the context's key in every ciphertext; its versions are rows of their own.
     pub key_id: KeyId,
+    /// Whether the key's bytes may ever leave the service; chosen when the context is made, and for good.
+    pub exportable: bool,
+    /// When its key is rotated, and what then becomes of older versions.
+    pub rotation: RotationPolicy,
+    /// When its key is next rotated by itself.
+    pub rotate_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last changed.

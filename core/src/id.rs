@@ -62,4 +62,6 @@ uuid_types! {
     ContextId;
     /// An identity of a tenant: the `sub` of its tokens.
     IdentityId;
+    /// One run of a process that serves.
+    ReplicaId;
 }

@@ -1,5 +1,5 @@
 use crate::clock::Timestamp;
-use crate::contexts::{StoredVersion, new_context};
+use crate::contexts::{NewContext, RotationPolicy, StoredVersion, new_context};
 use crate::crypto::{Algorithm, AlgorithmSet, Error, Kek};
 use crate::id::TenantId;
 
@@ -24,9 +24,16 @@ pub fn default_contexts(tenant: TenantId, kek: &Kek, now: Timestamp) -> Result<V
     DEFAULTS
         .into_iter()
         .map(|(name, description)| {
-            let name = name.parse().expect("the default names are valid");
-            let algorithms = (Algorithm::default(), AlgorithmSet::default());
-            new_context(tenant, name, description.to_owned(), algorithms, kek, now)
+            let new = NewContext {
+                tenant,
+                name: name.parse().expect("the default names are valid"),
+                description: description.to_owned(),
+                algorithm: Algorithm::default(),
+                allowed_algorithms: AlgorithmSet::default(),
+                exportable: false,
+                rotation: RotationPolicy::default(),
+            };
+            new_context(new, kek, now)
         })
         .collect()
 }

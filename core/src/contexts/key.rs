@@ -1,11 +1,6 @@
-use crate::clock::Timestamp;
-use crate::contexts::Context;
-use crate::crypto::{
-    Algorithm, AlgorithmSet, ContextKey, Error, Kek, KekId, KeyId, KeyType, KeyVersion, Origin, Purpose,
-    WrapContext,
-};
-use crate::id::{ContextId, TenantId};
-use crate::name::Name;
+use crate::contexts::{Context, KeyVersionRecord};
+use crate::crypto::{ContextKey, Error, Kek, KekId, KeyId, KeyType, Purpose, WrapContext};
+use crate::secret::Secret;
 
 /// What all versions of a key have in common; every field is bound into the wrap of each version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,62 +11,8 @@ pub struct Key {
     pub purpose: Purpose,
     /// What kind of key it is.
     pub key_type: KeyType,
-    /// Where its bytes came from.
-    pub origin: Origin,
     /// Whether its bytes may ever leave the service.
     pub exportable: bool,
-}
-
-/// The life of a key version. Exactly one version of a key is enabled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyState {
-    /// Encrypts and decrypts.
-    Enabled,
-    /// Decrypts only.
-    DecryptOnly,
-    /// Does nothing, reversibly: the rehearsal of its destruction.
-    Disabled,
-    /// Does nothing, and will be destroyed when its waiting period ends; can be cancelled.
-    Scheduled,
-    /// Its bytes are gone.
-    Destroyed,
-}
-
-impl KeyState {
-    const ALL: [Self; 5] =
-        [Self::Enabled, Self::DecryptOnly, Self::Disabled, Self::Scheduled, Self::Destroyed];
-
-    /// As stored.
-    pub const fn id(self) -> u8 {
-        match self {
-            Self::Enabled => 1,
-            Self::DecryptOnly => 2,
-            Self::Disabled => 3,
-            Self::Scheduled => 4,
-            Self::Destroyed => 5,
-        }
-    }
-
-    /// From what is stored.
-    pub fn from_id(id: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.id() == id)
-    }
-
-    /// Whether ciphertexts of this version may be opened.
-    pub const fn decrypts(self) -> bool {
-        matches!(self, Self::Enabled | Self::DecryptOnly)
-    }
-}
-
-/// One version of a key, without its bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyVersionRecord {
-    /// Counts from 1.
-    pub version: KeyVersion,
-    /// What may be done with it.
-    pub state: KeyState,
-    /// When it was made.
-    pub created_at: Timestamp,
 }
 
 /// The bytes of one key version, encrypted under a key-encryption key.
@@ -99,6 +40,25 @@ pub struct StoredVersion {
 }
 
 impl StoredVersion {
+    /// A version whose bytes are `secret`.
+    ///
+    /// # Errors
+    ///
+    /// When no random bytes can be had or wrapping fails.
+    pub fn wrap(
+        context: Context,
+        key: Key,
+        version: KeyVersionRecord,
+        secret: &[u8],
+        check_value: [u8; 16],
+        kek: &Kek,
+    ) -> Result<Self, Error> {
+        let mut stored = Self { context, key, version, wrapped: None };
+        let bytes = kek.wrap(&stored.wrap_context(), secret)?;
+        stored.wrapped = Some(WrappedKey { kek_id: kek.id(), bytes, check_value });
+        Ok(stored)
+    }
+
     /// Unwraps the key and compares its check value.
     ///
     /// # Errors
@@ -106,67 +66,45 @@ impl StoredVersion {
     /// [`Error::AuthenticationFailed`] when row and key-encryption key do not belong together,
     /// [`Error::WrongKey`] when the check value differs, and also when the key has been destroyed.
     pub fn unwrap_key(&self, kek: &Kek) -> Result<ContextKey, Error> {
-        let wrapped = self.wrapped.as_ref().ok_or(Error::WrongKey)?;
-        let bytes = kek.unwrap_key(&self.wrap_context(), &wrapped.bytes)?;
+        let (bytes, check_value) = self.unwrap_bytes(kek)?;
         let key = ContextKey::from_bytes(bytes.expose())?;
-        key.verify_check_value(&wrapped.check_value)?;
+        key.verify_check_value(check_value)?;
         Ok(key)
     }
 
-    fn wrap_context(&self) -> WrapContext {
-        wrap_context(&self.context, &self.key, self.version.version)
+    /// The same key wrapped under `to`.
+    ///
+    /// # Errors
+    ///
+    /// As [`StoredVersion::unwrap_key`], and when no random bytes can be had or wrapping fails.
+    pub fn rewrap(&self, from: &Kek, to: &Kek) -> Result<WrappedKey, Error> {
+        let wrapped = self.wrapped.as_ref().ok_or(Error::WrongKey)?;
+        let bytes = from.unwrap_key(&self.wrap_context(), &wrapped.bytes)?;
+        // Only of these does the key itself tell its check value. The bytes of all are authenticated.
+        if self.key.purpose == Purpose::ContextKey {
+            ContextKey::from_bytes(bytes.expose())?.verify_check_value(&wrapped.check_value)?;
+        }
+        let bytes = to.wrap(&self.wrap_context(), bytes.expose())?;
+        Ok(WrappedKey { kek_id: to.id(), bytes, check_value: wrapped.check_value })
     }
-}
 
-/// A context with the first version of its key, ready to be stored together, so that no moment exists in which a
-/// context has no key or two first keys.
-///
-/// # Errors
-///
-/// When no random bytes can be had or wrapping fails.
-pub fn new_context(
-    tenant: TenantId,
-    name: Name,
-    description: String,
-    (algorithm, allowed_algorithms): (Algorithm, AlgorithmSet),
-    kek: &Kek,
-    now: Timestamp,
-) -> Result<StoredVersion, Error> {
-    let context = Context {
-        id: ContextId::random(),
-        tenant,
-        name,
-        description,
-        algorithm,
-        allowed_algorithms: allowed_algorithms.with(algorithm),
-        key_id: KeyId::random()?,
-        created_at: now,
-        updated_at: now,
-        deleted_at: None,
-    };
-    let key = Key {
-        id: context.key_id,
-        purpose: Purpose::ContextKey,
-        key_type: KeyType::Symmetric256,
-        origin: Origin::Generated,
-        exportable: false,
-    };
-    let version = KeyVersionRecord { version: KeyVersion::FIRST, state: KeyState::Enabled, created_at: now };
-    let secret = ContextKey::generate()?;
-    let bytes = kek.wrap(&wrap_context(&context, &key, version.version), secret.expose())?;
-    let wrapped = Some(WrappedKey { kek_id: kek.id(), bytes, check_value: secret.check_value()? });
-    Ok(StoredVersion { context, key, version, wrapped })
-}
+    /// The key's bytes, and what it must check to.
+    pub(super) fn unwrap_bytes(&self, kek: &Kek) -> Result<(Secret<Vec<u8>>, &[u8; 16]), Error> {
+        let wrapped = self.wrapped.as_ref().ok_or(Error::WrongKey)?;
+        Ok((kek.unwrap_key(&self.wrap_context(), &wrapped.bytes)?, &wrapped.check_value))
+    }
 
-fn wrap_context(context: &Context, key: &Key, version: KeyVersion) -> WrapContext {
-    WrapContext {
-        tenant: *context.tenant.as_bytes(),
-        context: *context.id.as_bytes(),
-        key_id: key.id,
-        version,
-        purpose: key.purpose,
-        key_type: key.key_type,
-        origin: key.origin,
-        exportable: key.exportable,
+    /// What the wrapped bytes are bound to.
+    pub fn wrap_context(&self) -> WrapContext {
+        WrapContext {
+            tenant: *self.context.tenant.as_bytes(),
+            context: *self.context.id.as_bytes(),
+            key_id: self.key.id,
+            version: self.version.version,
+            purpose: self.key.purpose,
+            key_type: self.key.key_type,
+            origin: self.version.origin,
+            exportable: self.key.exportable,
+        }
     }
 }
