@@ -4,6 +4,7 @@
 //! hand out a connection per transaction may stand in between.
 
 mod audit;
+mod connector;
 mod error;
 mod lane;
 mod migrate;
@@ -22,8 +23,8 @@ use tokio_postgres::config::TargetSessionAttrs;
 use crate::config::{self, PostgresUrl, SslMode};
 use crate::store::Error;
 use crate::store::sql::{Database, Mutation, Parse, Statement};
+use connector::Connector;
 use lane::Lane;
-use tls::Connector;
 
 /// How to reach the database, and how patiently.
 #[derive(Clone, Debug)]
@@ -80,6 +81,8 @@ struct Lanes {
     poll: Lane,
     /// For the audit writer.
     audit: Lane,
+    /// For heartbeats, counts of use, and what is due.
+    upkeep: Lane,
 }
 
 impl PostgresStore {
@@ -95,6 +98,7 @@ impl PostgresStore {
             pool: lane("cryptoserve/pool", options.pool_size, options.max_overflow)?,
             poll: lane("cryptoserve/poll", 1, 0)?,
             audit: lane("cryptoserve/audit", 1, 0)?,
+            upkeep: lane("cryptoserve/upkeep", 1, 0)?,
             connector,
         };
         lanes.pool.query_again(&Statement::new("SELECT 1", [])).await?;
@@ -126,6 +130,15 @@ impl Database for PostgresStore {
         rows.iter().map(|row| parse(row)).collect()
     }
 
+    async fn upkeep<T: Send + 'static>(
+        &self,
+        statements: Vec<Statement>,
+        parse: Parse<T>,
+    ) -> Result<Vec<T>, Error> {
+        let rows = self.0.upkeep.query_all(&statements).await?;
+        rows.iter().map(|row| parse(row)).collect()
+    }
+
     async fn mutate<T: Send + 'static>(
         &self,
         mutation: Mutation,
@@ -140,7 +153,7 @@ impl Database for PostgresStore {
     }
 
     async fn close(&self) {
-        for lane in [&self.0.pool, &self.0.poll, &self.0.audit] {
+        for lane in [&self.0.pool, &self.0.poll, &self.0.audit, &self.0.upkeep] {
             lane.close();
         }
     }

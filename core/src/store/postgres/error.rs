@@ -4,8 +4,10 @@ use std::io;
 use deadpool_postgres::PoolError;
 use tokio_postgres::error::SqlState;
 
+use super::tls::advice;
 use crate::store::Error;
 use crate::store::sql::damaged;
+use crate::telemetry::causes;
 
 /// Why work on a connection failed.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +15,11 @@ pub(super) enum Failure {
     #[error("no connection became free in time")]
     PoolTimeout,
     #[error("no connection could be made")]
-    Connect(#[source] PoolError),
+    Connect(#[source] tokio_postgres::Error),
+    #[error("no connection could be made: {0}")]
+    Tls(String),
+    #[error("no connection could be had")]
+    Pool(#[source] PoolError),
     #[error("the database did not answer in time")]
     QueryTimeout,
     #[error("the statement failed")]
@@ -23,12 +29,20 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// Why there is no connection, and what to do where TLS is in the way.
+    pub(super) fn connecting(error: tokio_postgres::Error) -> Self {
+        match advice(&error) {
+            Some(advice) => Self::Tls(format!("{}; {advice}", causes(&error))),
+            None => Self::Connect(error),
+        }
+    }
+
     /// Whether the connection is of no more use.
     pub(super) fn lost_connection(&self) -> bool {
         match self {
             Self::QueryTimeout => true,
             Self::Statement(error) => is_connection_lost(error),
-            Self::PoolTimeout | Self::Connect(_) | Self::NoRevision => false,
+            Self::PoolTimeout | Self::Connect(_) | Self::Tls(_) | Self::Pool(_) | Self::NoRevision => false,
         }
     }
 
@@ -44,12 +58,23 @@ impl Failure {
     }
 }
 
+impl From<PoolError> for Failure {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) => Self::connecting(error),
+            other => Self::Pool(other),
+        }
+    }
+}
+
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match &failure {
-            Failure::PoolTimeout | Failure::Connect(_) | Failure::QueryTimeout => {
-                Self::Unavailable(Box::new(failure))
-            }
+            Failure::PoolTimeout
+            | Failure::Connect(_)
+            | Failure::Tls(_)
+            | Failure::Pool(_)
+            | Failure::QueryTimeout => Self::Unavailable(Box::new(failure)),
             Failure::Statement(error) if is_unavailable(error) => Self::Unavailable(Box::new(failure)),
             Failure::Statement(error) => match (error.code(), constraint(error)) {
                 (Some(&SqlState::UNIQUE_VIOLATION), Some("contexts_name" | "identities_name")) => {
@@ -65,8 +90,9 @@ impl From<Failure> for Error {
 
 fn is_connection_lost(error: &tokio_postgres::Error) -> bool {
     match error.code() {
-        // 08: connection exceptions. 57P: the server shuts down, has crashed, or does not take connections.
-        Some(code) => code.code().starts_with("08") || code.code().starts_with("57P"),
+        // 08: connection exceptions. 57P: the server shuts down, has crashed, or does not take connections. 25006: it
+        // has become a standby, and connections must be made to another.
+        Some(code) => ["08", "57P", "25006"].iter().any(|lost| code.code().starts_with(lost)),
         None => error.is_closed() || error.source().is_some_and(|source| source.is::<io::Error>()),
     }
 }

@@ -1,15 +1,15 @@
 use std::fmt;
 use std::time::Duration;
 
-use deadpool_postgres::{Hook, HookError, Manager, Object, Pool};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, Transaction};
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::PostgresOptions;
+use super::connector::Connector;
 use super::error::Failure;
-use super::tls::Connector;
 use crate::store::Error;
 use crate::store::sql::{Mutation, Statement, Value, revision};
 
@@ -22,6 +22,7 @@ const CLEANING_INTERVAL: Duration = Duration::from_secs(5);
 /// The connections of one purpose, which nothing else can use up.
 pub(super) struct Lane {
     pool: Pool,
+    connector: Connector,
     pool_timeout: Duration,
     query_timeout: Duration,
     cleaner: AbortHandle,
@@ -43,13 +44,18 @@ impl Lane {
             true => Err(HookError::message("too old")),
             false => Ok(()),
         });
-        let pool = Pool::builder(Manager::new(connector.config(name), connector.tls()))
+        let connector = connector.named(name);
+        // The connector has the real configuration; the manager would only show its own.
+        let nothing = tokio_postgres::Config::new();
+        let manager = Manager::from_connect(nothing, connector.clone(), ManagerConfig::default());
+        let pool = Pool::builder(manager)
             .max_size(most)
             .pre_recycle(too_old)
             .build()
             .map_err(|error| Error::Invalid(Box::new(error)))?;
         let cleaner = tokio::spawn(clean(pool.clone(), size, recycle)).abort_handle();
-        Ok(Self { pool, pool_timeout: options.pool_timeout, query_timeout: options.query_timeout, cleaner })
+        let (pool_timeout, query_timeout) = (options.pool_timeout, options.query_timeout);
+        Ok(Self { pool, connector, pool_timeout, query_timeout, cleaner })
     }
 
     /// Runs one statement.
@@ -78,8 +84,18 @@ impl Lane {
     ) -> Result<Vec<Row>, Failure> {
         let client = self.client().await?;
         // Unnamed: parsed, run and forgotten in one exchange, on whichever connection a pooler gives.
-        let result = timeout(self.query_timeout, client.query_typed(sql, values)).await;
-        settle(client, result.map(|result| result.map_err(Failure::from)))
+        let result = in_time(self.query_timeout, client.query_typed(sql, values)).await;
+        self.settle(client, result)
+    }
+
+    /// Runs statements in one transaction; returns the rows of all of them.
+    pub(super) async fn query_all(&self, statements: &[Statement]) -> Result<Vec<Row>, Failure> {
+        if let [only] = statements {
+            return self.query(only).await;
+        }
+        let mut client = self.client().await?;
+        let result = run_all(&mut client, statements, self.query_timeout).await;
+        self.settle(client, result)
     }
 
     /// Runs a mutation in one transaction, a few times if others undo it.
@@ -97,8 +113,26 @@ impl Lane {
 
     async fn mutate_once(&self, mutation: &Mutation) -> Result<Option<Row>, Failure> {
         let mut client = self.client().await?;
-        let result = timeout(self.query_timeout, run(&mut client, mutation)).await;
-        settle(client, result)
+        let result = run(&mut client, mutation, self.query_timeout).await;
+        self.settle(client, result)
+    }
+
+    /// Gives the connection back, or drops it when nobody can know what it is still busy with.
+    fn settle<T>(&self, client: Object, result: Result<T, Failure>) -> Result<T, Failure> {
+        match &result {
+            Err(Failure::QueryTimeout) => {
+                // Else the server would go on, and a lock that it waits for would hold ever more of its connections. A
+                // pooler takes a cancellation only as long as its connection is there.
+                let (client, connector, limit) =
+                    (Object::take(client), self.connector.clone(), self.query_timeout);
+                tokio::spawn(async move {
+                    let _ = timeout(limit, connector.cancel(&client)).await;
+                });
+            }
+            Err(failure) if failure.lost_connection() => drop(Object::take(client)),
+            _ => {}
+        }
+        result
     }
 
     /// Closes every connection as it becomes idle; what comes later fails.
@@ -110,7 +144,7 @@ impl Lane {
     async fn client(&self) -> Result<Object, Failure> {
         // Covers waiting, connecting and checking together.
         match timeout(self.pool_timeout, self.pool.get()).await {
-            Ok(client) => client.map_err(Failure::Connect),
+            Ok(client) => Ok(client?),
             Err(_) => Err(Failure::PoolTimeout),
         }
     }
@@ -129,38 +163,53 @@ impl fmt::Debug for Lane {
     }
 }
 
-async fn run(client: &mut Object, mutation: &Mutation) -> Result<Option<Row>, Failure> {
+async fn run(client: &mut Object, mutation: &Mutation, limit: Duration) -> Result<Option<Row>, Failure> {
     // Dropped without a commit, it rolls back.
-    let transaction = client.transaction().await?;
-    let query =
-        async |statement: &Statement| transaction.query_typed(statement.sql, &typed(&statement.values)).await;
-    let raised = query(&revision::raise(mutation)).await?;
+    let transaction = in_time(limit, client.transaction()).await?;
+    let raised = step(&transaction, &revision::raise(mutation), limit).await?;
     let last = raised.first().and_then(|row| revision::parse(row).ok()).ok_or(Failure::NoRevision)?;
     let mut returned = None;
     for statement in &mutation.statements {
-        returned = query(statement).await?.pop();
-        if returned.is_none() {
-            transaction.rollback().await?;
+        returned = step(&transaction, statement, limit).await?.pop();
+        if returned.is_none() && !statement.optional {
+            in_time(limit, transaction.rollback()).await?;
             return Ok(None);
         }
     }
     for statement in revision::record(mutation, last) {
-        query(&statement).await?;
+        step(&transaction, &statement, limit).await?;
     }
-    transaction.commit().await?;
+    in_time(limit, transaction.commit()).await?;
     Ok(returned)
 }
 
-/// Gives the connection back, or drops it when nobody can know what it is still busy with.
-fn settle<T>(
-    client: Object,
-    result: Result<Result<T, Failure>, tokio::time::error::Elapsed>,
-) -> Result<T, Failure> {
-    let result = result.unwrap_or(Err(Failure::QueryTimeout));
-    if result.as_ref().is_err_and(Failure::lost_connection) {
-        drop(Object::take(client));
+async fn run_all(
+    client: &mut Object,
+    statements: &[Statement],
+    limit: Duration,
+) -> Result<Vec<Row>, Failure> {
+    let transaction = in_time(limit, client.transaction()).await?;
+    let mut rows = Vec::new();
+    for statement in statements {
+        rows.extend(step(&transaction, statement, limit).await?);
     }
-    result
+    in_time(limit, transaction.commit()).await?;
+    Ok(rows)
+}
+
+async fn step(
+    transaction: &Transaction<'_>,
+    statement: &Statement,
+    limit: Duration,
+) -> Result<Vec<Row>, Failure> {
+    in_time(limit, transaction.query_typed(statement.sql, &typed(&statement.values))).await
+}
+
+async fn in_time<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Failure> {
+    Ok(timeout(limit, work).await.map_err(|_| Failure::QueryTimeout)??)
 }
 
 async fn clean(pool: Pool, size: usize, recycle: Duration) {

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::*;
+use crate::crypto::{KeyVersion, Purpose};
 use crate::store::conformance::fixture::{Fixture, Postgres, context, name};
-use crate::store::{Revision, Store};
+use crate::store::{Revision, Store, sql};
 use crate::telemetry::causes;
 
 const KILL: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
@@ -162,6 +163,66 @@ async fn nothing_prints_a_password() {
         let password = fixture.options().driver.get_password().map(<[u8]>::to_vec).unwrap_or_default();
         let password = String::from_utf8(password).expect("text");
         assert!(password.is_empty() || !format!("{store:?} {options:?}").contains(&password));
+    })
+    .await;
+}
+
+/// What PostgreSQL does for a statement.
+async fn plan(store: &PostgresStore, statement: Statement) -> String {
+    let sql =
+        format!("EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, SUMMARY OFF) {}", statement.sql).leak();
+    let lines = Database::read(store, Statement { sql, ..statement }, |row| row.text("QUERY PLAN")).await;
+    lines.expect("explained").join("\n")
+}
+
+/// Pages that were read, all together.
+fn pages(plan: &str) -> u32 {
+    let hit = plan.split("shared hit=").nth(1).expect("buffers");
+    hit.split(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_ten_thousand_versions_is_found_by_index() {
+    const MANY: &str = "
+        INSERT INTO key_versions (tenant_id, key_id, version, state, created_at, state_changed_at)
+        SELECT v.tenant_id, v.key_id, n, 2, v.created_at, v.created_at
+        FROM contexts c JOIN key_versions v USING (tenant_id, key_id), generate_series(2, 10000) n WHERE c.name = 'general';
+        INSERT INTO wrapped_keys
+        SELECT w.tenant_id, w.key_id, n, w.kek_id, w.bytes, w.check_value
+        FROM contexts c JOIN wrapped_keys w USING (tenant_id, key_id), generate_series(2, 10000) n WHERE c.name = 'general';
+        VACUUM ANALYZE";
+    Postgres::with(async |fixture| {
+        let (store, tenant) = fixture.ready().await;
+        let general = store.context(tenant, &name("general")).await.expect("read").expect("there");
+        let admin = fixture.admin().await;
+        for statement in MANY.split(';') {
+            admin.batch_execute(statement).await.expect(statement);
+        }
+        let mut read = Vec::new();
+        for version in [1, 5_000, 10_000] {
+            let version = KeyVersion::try_from(version).expect("not zero");
+            let statement = sql::keys::key_version(tenant, general.key_id, version, Purpose::ContextKey);
+            plan(&store, statement.clone()).await;
+            let plan = plan(&store, statement).await;
+            assert!(plan.contains("key_versions_pkey") && plan.contains("wrapped_keys_pkey"), "{plan}");
+            assert!(
+                !plan.contains("Seq Scan on key_versions") && !plan.contains("Seq Scan on wrapped"),
+                "{plan}"
+            );
+            read.push(pages(&plan));
+        }
+        assert!(read.iter().all(|pages| *pages <= 20), "{read:?}");
+
+        // Nor does one that encrypts, or lists, read them all.
+        let before = KeyVersion::try_from(5_000).ok();
+        for statement in [
+            sql::keys::enabled_version(tenant, &name("general")),
+            sql::keys::list(tenant, general.key_id, before, 1),
+        ] {
+            plan(&store, statement.clone()).await;
+            let plan = plan(&store, statement).await;
+            assert!(pages(&plan) <= 30, "{plan}");
+        }
     })
     .await;
 }

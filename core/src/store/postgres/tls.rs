@@ -1,4 +1,4 @@
-use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,65 +10,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use tokio_postgres::Client;
-use tokio_postgres::config::SslMode as DriverSslMode;
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::PostgresOptions;
 use crate::config::SslMode;
 use crate::store::Error;
 
-/// Makes connections, with as much TLS as was asked for.
-#[derive(Clone)]
-pub(super) struct Connector {
-    config: tokio_postgres::Config,
-    tls: MakeRustlsConnect,
-}
-
-impl Connector {
-    pub(super) fn new(options: &PostgresOptions) -> Result<Self, Error> {
-        let mut config = options.driver.clone();
-        // Whatever the driver's configuration says itself.
-        config.ssl_mode(match options.ssl_mode {
-            SslMode::Disable => DriverSslMode::Disable,
-            SslMode::Prefer => DriverSslMode::Prefer,
-            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => DriverSslMode::Require,
-        });
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(options.pool_timeout);
-        }
-        Ok(Self { config, tls: MakeRustlsConnect::new(client_config(options)?) })
-    }
-
-    /// The configuration of connections that PostgreSQL shows under `application_name`.
-    pub(super) fn config(&self, application_name: &str) -> tokio_postgres::Config {
-        let mut config = self.config.clone();
-        config.application_name(application_name);
-        config
-    }
-
-    pub(super) fn tls(&self) -> MakeRustlsConnect {
-        self.tls.clone()
-    }
-
-    /// One connection outside any pool; it closes when the client is dropped.
-    pub(super) async fn connect(&self, application_name: &str) -> Result<Client, Error> {
-        let connecting = self.config(application_name).connect(self.tls()).await;
-        let (client, connection) = connecting.map_err(|error| Error::Unavailable(Box::new(error)))?;
-        // Its errors reach the client, too.
-        tokio::spawn(connection);
-        Ok(client)
-    }
-}
-
-impl fmt::Debug for Connector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the configuration, which holds credentials.
-        f.write_str("Connector")
-    }
-}
-
-fn client_config(options: &PostgresOptions) -> Result<ClientConfig, Error> {
+/// How connections are encrypted, and whom they trust.
+pub(super) fn client_config(options: &PostgresOptions) -> Result<ClientConfig, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = verifier(options.ssl_mode, options.ssl_root_cert.as_deref(), provider.clone())?;
     let config = ClientConfig::builder_with_provider(provider)
@@ -163,6 +111,43 @@ impl ServerCertVerifier for LenientVerifier {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+/// What to do about a connection that TLS made fail; `None` for other failures.
+pub(super) fn advice(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    use rustls::CertificateError as Bad;
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        // `source` of an I/O error passes over what it holds.
+        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let tls = held.and_then(|held| held.downcast_ref()).or_else(|| error.downcast_ref());
+        match tls {
+            Some(rustls::Error::InvalidCertificate(bad)) => {
+                return Some(match bad {
+                    Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
+                        "name the host in DATABASE_URL as the server's certificate does"
+                    }
+                    Bad::UnknownIssuer | Bad::BadSignature => {
+                        "the server's certificate is from an authority that is not trusted: name the file of the right \
+                         one as sslrootcert in DATABASE_URL"
+                    }
+                    _ => "the server needs another certificate",
+                });
+            }
+            Some(_) => return Some("the server's TLS and this side's have nothing in common"),
+            None => {}
+        }
+        // The driver has no other sign of it.
+        if error.to_string().ends_with(NO_TLS) {
+            return Some(
+                "turn on ssl in the server, or set sslmode=disable in DATABASE_URL if nobody else can listen",
+            );
+        }
+        cause = error.source();
+    }
+    None
+}
+
+const NO_TLS: &str = "server does not support TLS";
 
 #[cfg(test)]
 mod tests;
