@@ -5,19 +5,34 @@
 
 #[cfg(test)]
 mod conformance;
+mod context_update;
+mod deployment;
 pub mod postgres;
+mod replica;
+mod revision;
 mod sql;
 pub mod sqlite;
+mod state_change;
+mod usage;
+mod wrapped;
 
 use std::future::Future;
 
 use crate::audit;
 use crate::auth::Identity;
 use crate::clock::Timestamp;
-use crate::contexts::{Context, StoredVersion};
-use crate::crypto::{Algorithm, AlgorithmSet, KekId, KeyId, KeyVersion};
-use crate::id::{ContextId, IdentityId, TenantId};
+use crate::contexts::{Context, Destruction, KeySummary, KeyVersionStatus, Rotation, StoredVersion};
+use crate::crypto::{KekId, KeyId, KeyVersion, Purpose};
+use crate::id::{IdentityId, ReplicaId, TenantId};
 use crate::name::Name;
+
+pub use context_update::ContextUpdate;
+pub use deployment::{Bootstrap, Deployment, KekRecord, Tenant};
+pub use replica::{HEARTBEAT_INTERVAL, REPLICA_TIMEOUT, Replica, ReplicaRecord};
+pub use revision::{Change, Changes, Loaded, Position, Revision};
+pub use state_change::StateChange;
+pub use usage::Usage;
+pub use wrapped::{Rewrap, VersionId, WrappedVersion};
 
 /// The oldest release that may run on the schema that this release's migrations make.
 pub const OLDEST_COMPATIBLE_RELEASE: &str = "0.1.0";
@@ -43,6 +58,9 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// The last revision.
     fn revision(&self) -> impl Future<Output = Result<Revision, Error>> + Send;
 
+    /// The last revision, and which server says so.
+    fn position(&self) -> impl Future<Output = Result<Position, Error>> + Send;
+
     /// What changed after `seen`, oldest first, and the revision up to which that is everything.
     ///
     /// [`Changes::changes`] is `None` when the list is no longer complete, or `seen` lies in the future: then
@@ -54,15 +72,99 @@ pub trait Store: Clone + Send + Sync + 'static {
         &self,
         tenant: TenantId,
         context: &Name,
-    ) -> impl Future<Output = Result<Option<StoredVersion>, Error>> + Send;
+    ) -> impl Future<Output = Result<Loaded<StoredVersion>, Error>> + Send;
 
-    /// One version of a key, with its context, deleted or not.
+    /// One version of a key that is for `purpose`, with its context, deleted or not.
     fn key_version(
         &self,
         tenant: TenantId,
         key: KeyId,
         version: KeyVersion,
-    ) -> impl Future<Output = Result<Option<StoredVersion>, Error>> + Send;
+        purpose: Purpose,
+    ) -> impl Future<Output = Result<Loaded<StoredVersion>, Error>> + Send;
+
+    /// Versions of a key, newest first, at most `limit`, older than `before`.
+    fn key_versions(
+        &self,
+        tenant: TenantId,
+        key: KeyId,
+        before: Option<KeyVersion>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<KeyVersionStatus>, Error>> + Send;
+
+    /// Enables the next version of a context's key and lets the previous one only decrypt; `false`, and nothing is
+    /// changed, if the previous one is no longer enabled, the next is not wrapped under the active key-encryption key, or
+    /// the transport key that brought it was used meanwhile.
+    fn rotate(&self, rotation: &Rotation) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Enabled versions of contexts whose time has come, or of which `worn` messages are reserved; at most `limit`.
+    fn rotations_due(
+        &self,
+        now: Timestamp,
+        worn: u64,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<StoredVersion>, Error>> + Send;
+
+    /// Moves a version from one state to another; `None` if it is no longer in the first.
+    fn set_key_state(
+        &self,
+        version: &StoredVersion,
+        change: &StateChange,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Option<KeyVersionStatus>, Error>> + Send;
+
+    /// Stores a key of a context that exists, for another purpose than encryption, with its one version; `destroy_at` is
+    /// set if that is [`KeyState::Scheduled`](crate::contexts::KeyState::Scheduled).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KekNotActive`] as for [`Store::create_context`].
+    fn create_key(
+        &self,
+        new: &StoredVersion,
+        destroy_at: Option<Timestamp>,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Keys of one version that are for `purpose` and belong to contexts that are not deleted, by their id; at most
+    /// `limit`, after the id `after`.
+    fn keys(
+        &self,
+        tenant: TenantId,
+        purpose: Purpose,
+        after: Option<KeyId>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<KeySummary>, Error>> + Send;
+
+    /// Before the bytes of a version leave: from now on at least [`KNOWN_ELSEWHERE`] messages count as encrypted with it.
+    /// `false`, and nothing is changed, if it may not decrypt. Raises no revision.
+    ///
+    /// [`KNOWN_ELSEWHERE`]: crate::contexts::KNOWN_ELSEWHERE
+    fn mark_exported(&self, version: &StoredVersion) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Versions whose waiting period is over; at most `limit`.
+    fn destructions_due(
+        &self,
+        now: Timestamp,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<StoredVersion>, Error>> + Send;
+
+    /// Deletes the bytes of a version whose waiting period is over; whether it did.
+    fn destroy(
+        &self,
+        version: &StoredVersion,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Whether the tenant has a key of that check value, in whatever context.
+    fn has_check_value(
+        &self,
+        tenant: TenantId,
+        check_value: [u8; 16],
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Adds to the counts of how often versions were used; all or nothing. Raises no revision.
+    fn record_usage(&self, usage: &[Usage], now: Timestamp)
+    -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Adds `count` to the messages reserved for a key version, unless the sum would exceed `limit`.
     ///
@@ -80,7 +182,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::Exists`] when the tenant has a context of that name, deleted or not.
+    /// [`Error::Exists`] when the tenant has a context of that name, deleted or not; [`Error::KekNotActive`] when the
+    /// key is wrapped under another key-encryption key than the active one.
     fn create_context(&self, new: &StoredVersion) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Contexts of a tenant by name, either the deleted or the others; at most `limit`, after the name `after`.
@@ -122,7 +225,7 @@ pub trait Store: Clone + Send + Sync + 'static {
         &self,
         tenant: TenantId,
         id: IdentityId,
-    ) -> impl Future<Output = Result<Option<Identity>, Error>> + Send;
+    ) -> impl Future<Output = Result<Loaded<Identity>, Error>> + Send;
 
     /// An identity by name.
     fn identity_by_name(
@@ -166,83 +269,101 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Appends to the audit trail, all or nothing, durably.
     fn append_audit(&self, records: &[audit::Record]) -> impl Future<Output = Result<(), Error>> + Send;
 
+    /// Registers a process that is about to serve, before it reads the deployment: then no key-encryption key becomes
+    /// the active one that it lacks without either of the two noticing. Returns the database's time.
+    fn register(
+        &self,
+        replica: &Replica,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Timestamp, Error>> + Send;
+
+    /// Says that a registered process still serves. Returns the database's time.
+    fn heartbeat(&self, replica: &Replica) -> impl Future<Output = Result<Timestamp, Error>> + Send;
+
+    /// Forgets a process that ends.
+    fn remove_replica(&self, id: ReplicaId) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Forgets processes that were last seen `before`.
+    fn prune_replicas(&self, before: Timestamp) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Processes that serve, or did so lately.
+    fn replicas(&self) -> impl Future<Output = Result<Vec<ReplicaRecord>, Error>> + Send;
+
+    /// What is set up; `None` before [`Store::bootstrap`].
+    fn deployment(&self) -> impl Future<Output = Result<Option<Deployment>, Error>> + Send;
+
+    /// How much there is that a restore makes stale.
+    fn outlook(&self) -> impl Future<Output = Result<Outlook, Error>> + Send;
+
+    /// Makes what is stale after a restore worthless, all or nothing: no token of an identity is valid any more, no
+    /// version encrypts any more with an algorithm whose messages are counted and is due for rotation instead, and every
+    /// replica drops its view. Returns the new revision.
+    fn invalidate(&self, now: Timestamp) -> impl Future<Output = Result<Revision, Error>> + Send;
+
+    /// The version that a destruction is about, whatever its key is for.
+    fn recorded_version(
+        &self,
+        destruction: &Destruction,
+    ) -> impl Future<Output = Result<Option<StoredVersion>, Error>> + Send;
+
+    /// Deletes the bytes of a version that were deleted before at `destroyed_at`, and came back from a backup; `false`,
+    /// and nothing is changed, if they are gone, the version was made later, or it is its context's enabled one.
+    fn destroy_again(
+        &self,
+        version: &StoredVersion,
+        destroyed_at: Timestamp,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Versions that were destroyed, in the order of their tenants, keys and numbers; at most `limit`, after `after`.
+    fn destroyed(
+        &self,
+        after: Option<&Destruction>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<Destruction>, Error>> + Send;
+
+    /// Makes a key-encryption key the active one, under which new keys are wrapped from then on; `false`, and nothing is
+    /// changed, if it is already, if a process that serves lacks it, or if another check value is known of it.
+    fn activate_kek(
+        &self,
+        kek: &KekRecord,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// How many keys are wrapped under each key-encryption key that is in use.
+    fn count_wrapped(&self) -> impl Future<Output = Result<Vec<(KekId, u64)>, Error>> + Send;
+
+    /// Versions of keys for any purpose, of any tenant, that are wrapped under another key-encryption key than `kek`; in
+    /// the order of their ids behind `after`, at most `limit`.
+    fn wrapped_under_others(
+        &self,
+        kek: KekId,
+        after: Option<VersionId>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<WrappedVersion>, Error>> + Send;
+
+    /// Exchanges wraps for such under `kek` in one transaction, where the row still holds the former one; returns how
+    /// many did. Raises no revision, as the keys stay the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KekNotActive`], and nothing is changed, when `kek` is not, or no longer, the active one.
+    fn rewrap(&self, kek: KekId, rewraps: &[Rewrap]) -> impl Future<Output = Result<u64, Error>> + Send;
+
     /// Closes connections in good order.
     fn close(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// Counts changes; a later change has a higher revision.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Revision(pub u64);
+/// The messages after which a key version encrypts no more with an algorithm that counts them.
+pub const MESSAGES_EXHAUSTED: u64 = 1 << 32;
 
-/// The answer of [`Store::changes_since`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Changes {
-    /// Everything up to here is in `changes`.
-    pub revision: Revision,
-    /// Oldest first; `None` when everything may have changed.
-    pub changes: Option<Vec<Change>>,
-}
-
-/// What a replica may have cached and must forget.
+/// How much there is that a restore makes stale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// A context or one of its key versions.
-    Context(TenantId, ContextId),
-    /// An identity.
-    Identity(TenantId, IdentityId),
-}
-
-/// What a deployment starts with.
-#[derive(Clone, Debug)]
-pub struct Bootstrap {
-    /// The tenant `default`.
-    pub tenant: Tenant,
-    /// The key-encryption key that wraps the first keys.
-    pub kek: KekRecord,
-    /// The default contexts.
-    pub contexts: Vec<StoredVersion>,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// What is set up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deployment {
-    /// The tenant `default`.
-    pub tenant: Tenant,
-    /// Wraps new keys.
-    pub active_kek: KekId,
-    /// The active key-encryption key and every other that some row is wrapped under.
-    pub keks: Vec<KekRecord>,
-}
-
-/// A tenant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tenant {
-    /// Bound into every wrapped key.
-    pub id: TenantId,
-    /// Unique in the deployment.
-    pub name: Name,
-}
-
-/// What a replica's key-encryption key must check to before it may serve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KekRecord {
-    /// Its fingerprint.
-    pub id: KekId,
-    /// Derived from it.
-    pub check_value: [u8; 32],
-}
-
-/// Changes of a context; what is `None` stays.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ContextUpdate {
-    /// For people.
-    pub description: Option<String>,
-    /// What encryption uses, together with what callers may choose, which contains it.
-    pub algorithms: Option<(Algorithm, AlgorithmSet)>,
-    /// If set, nothing is changed unless the context's `updated_at` is still this.
-    pub read_at: Option<Timestamp>,
+pub struct Outlook {
+    /// Whose tokens are to be refused.
+    pub identities: u64,
+    /// Contexts, deleted or not, that allow an algorithm whose messages are counted.
+    pub counted_contexts: u64,
 }
 
 /// What a store can fail with.
@@ -255,6 +376,9 @@ pub enum Error {
     /// A name is taken.
     #[error("the name is taken")]
     Exists,
+    /// A key was wrapped under a key-encryption key that is not, or no longer, the active one.
+    #[error("another master key has become the active one")]
+    KekNotActive,
     /// The schema no longer allows this release.
     #[error("the database's schema needs release {oldest} or newer; this is {}", env!("CARGO_PKG_VERSION"))]
     TooOld {

@@ -1,12 +1,17 @@
 //! What every store must do, run on both. Each test has a database of its own.
 
+mod asymmetric;
 mod audit;
 mod contexts;
 mod damage;
 pub(super) mod fixture;
 mod identities;
+mod keys;
+mod replicas;
 mod reservations;
+mod restored;
 mod revisions;
+mod rewrap;
 mod setup;
 
 macro_rules! on_both_stores {
@@ -58,6 +63,36 @@ on_both_stores! {
         reservations_stop_at_the_limit,
         reservations_are_counted_once,
     };
+    keys::{
+        a_rotation_enables_the_next_version,
+        of_twelve_rotations_at_once_one_applies,
+        keep_last_disables_older_versions,
+        a_key_under_another_kek_than_the_active_one_is_not_stored,
+        states_change_one_way_only_from_where_they_are,
+        what_is_due_is_destroyed_with_its_bytes,
+        one_clock_that_is_ahead_destroys_nothing,
+        what_is_due_for_rotation_is_found,
+        a_rotation_does_not_bring_back_a_schedule_that_was_ended,
+        use_is_added_up,
+        versions_are_listed_newest_first,
+    };
+    asymmetric::{
+        a_signing_key_is_stored_with_its_context,
+        a_signing_key_under_another_kek_than_the_active_one_is_not_stored,
+        signing_keys_are_listed_by_id_in_pages,
+        a_signing_key_is_destroyed_when_its_time_has_come,
+        a_transport_key_brings_one_key_and_is_gone,
+        what_was_exported_has_half_of_its_messages_left,
+    };
+    replicas::{replicas_say_that_they_are_there, a_replica_that_ended_is_forgotten};
+    rewrap::{
+        a_kek_becomes_active_once_every_replica_alive_knows_it,
+        a_change_of_the_kek_and_a_start_never_miss_each_other,
+        wraps_are_exchanged_and_keys_stay,
+        what_changed_meanwhile_is_not_overwritten,
+        of_two_that_rewrap_at_once_each_key_is_done_once,
+        a_damaged_row_hides_no_other,
+    };
     identities::{
         identities_are_stored,
         identity_names_are_unique_within_a_tenant,
@@ -72,6 +107,12 @@ on_both_stores! {
         incomplete_lists_are_not_given,
         old_changes_are_pruned,
         no_change_is_missed_while_many_are_made,
+    };
+    restored::{
+        what_is_stale_becomes_worthless_at_once,
+        a_destruction_is_repeated_and_nothing_else,
+        destroyed_versions_are_listed_page_by_page,
+        keys_that_others_have_are_worn_by_a_restore_too,
     };
     audit::{records_are_appended_in_order, odd_text_costs_no_record};
     damage::{damaged_rows_are_errors, a_missing_revision_is_an_error};

@@ -1,15 +1,21 @@
 //! What both databases are told: one set of statements and one reading of their rows, so that the two stores cannot
 //! come to differ. A [`Database`] runs statements, and knows transactions, time-outs and its own errors.
 
+mod asymmetric;
 pub(crate) mod audit;
 mod contexts;
 mod deployment;
 mod identities;
+pub(crate) mod keys;
+mod replicas;
+mod restored;
 pub(crate) mod revision;
+mod rewrap;
 mod row;
 pub(crate) mod schema;
 mod statement;
 mod store;
+mod usage;
 
 use std::future::Future;
 
@@ -45,6 +51,14 @@ pub(crate) trait Database: Clone + Send + Sync + 'static {
     fn write<T: Send + 'static>(
         &self,
         statement: Statement,
+        parse: Parse<T>,
+    ) -> impl Future<Output = Result<Vec<T>, Error>> + Send;
+
+    /// Runs statements that make no change that a replica could have cached, in one transaction, and reads every row
+    /// that they return. Apart from all other work: nothing waits for it.
+    fn upkeep<T: Send + 'static>(
+        &self,
+        statements: Vec<Statement>,
         parse: Parse<T>,
     ) -> impl Future<Output = Result<Vec<T>, Error>> + Send;
 

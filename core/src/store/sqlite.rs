@@ -4,6 +4,7 @@
 //! threads for blocking work.
 
 mod connections;
+mod copy;
 mod error;
 mod migrate;
 mod row;
@@ -20,6 +21,8 @@ use crate::store::Error;
 use crate::store::sql::{Database, Mutation, Parse, Statement, audit, revision};
 use connections::Connections;
 use error::Failure;
+
+pub use copy::{Inspected, copy_into};
 
 /// The embedded store. Clones share their connections.
 #[derive(Clone, Debug)]
@@ -73,6 +76,14 @@ impl Database for SqliteStore {
         self.writer.run(move |connection| rows(connection, &statement, parse)).await
     }
 
+    async fn upkeep<T: Send + 'static>(
+        &self,
+        statements: Vec<Statement>,
+        parse: Parse<T>,
+    ) -> Result<Vec<T>, Error> {
+        self.writer.run(move |connection| upkeep(connection, &statements, parse)).await
+    }
+
     async fn mutate<T: Send + 'static>(
         &self,
         mutation: Mutation,
@@ -116,7 +127,7 @@ fn mutate<T>(
         return Ok(None);
     };
     for statement in statements {
-        if rows(&transaction, statement, |_| Ok(()))?.is_empty() {
+        if rows(&transaction, statement, |_| Ok(()))?.is_empty() && !statement.optional {
             return Ok(None);
         }
     }
@@ -128,6 +139,20 @@ fn mutate<T>(
     }
     transaction.commit()?;
     Ok(Some(result))
+}
+
+fn upkeep<T>(
+    connection: &mut Connection,
+    statements: &[Statement],
+    parse: Parse<T>,
+) -> Result<Vec<T>, Failure> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut all = Vec::new();
+    for statement in statements {
+        all.extend(rows(&transaction, statement, parse)?);
+    }
+    transaction.commit()?;
+    Ok(all)
 }
 
 fn execute_all(connection: &mut Connection, statements: &[Statement]) -> Result<(), Failure> {

@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::config::SslMode;
-use crate::contexts::{StoredVersion, default_contexts, new_context};
+use crate::contexts::{NewContext, RotationPolicy, StoredVersion, default_contexts, new_context};
 use crate::crypto::{Algorithm, AlgorithmSet, Kek};
-use crate::id::TenantId;
+use crate::id::{ReplicaId, TenantId};
 use crate::name::Name;
 use crate::secret::Secret;
 use crate::store::postgres::{PostgresOptions, PostgresStore};
@@ -34,6 +34,14 @@ pub(in crate::store) trait Fixture: Sync {
 
     fn bytes(&self, bytes: &[u8]) -> String;
     fn uuid(&self, uuid: Uuid) -> String;
+    fn seconds(&self, seconds: u32) -> String;
+
+    /// Lets a replica have been silent for so much longer.
+    async fn silence(&self, replica: ReplicaId, seconds: u32) {
+        let (id, seconds) = (self.uuid(replica.0), self.seconds(seconds));
+        let silence = format!("UPDATE replicas SET seen_at = seen_at - {seconds} WHERE id = {id}");
+        self.tamper("replicas", &silence).await.expect("made silent");
+    }
 
     /// A store with a schema and a deployment.
     async fn ready(&self) -> (Self::Store, TenantId) {
@@ -92,6 +100,10 @@ impl Fixture for Sqlite {
 
     fn uuid(&self, uuid: Uuid) -> String {
         self.bytes(uuid.as_bytes())
+    }
+
+    fn seconds(&self, seconds: u32) -> String {
+        format!("{seconds}000000")
     }
 }
 
@@ -170,6 +182,10 @@ impl Fixture for Postgres {
     fn uuid(&self, uuid: Uuid) -> String {
         format!("'{uuid}'::uuid")
     }
+
+    fn seconds(&self, seconds: u32) -> String {
+        format!("interval '{seconds} s'")
+    }
 }
 
 pub(in crate::store) const NOW: Timestamp = Timestamp::from_micros(1_793_534_400_123_456);
@@ -196,6 +212,17 @@ pub(in crate::store) fn bootstrap() -> Bootstrap {
 }
 
 pub(in crate::store) fn context(tenant: TenantId, text: &str) -> StoredVersion {
-    let algorithms = (Algorithm::default(), AlgorithmSet::default());
-    new_context(tenant, name(text), format!("about {text}"), algorithms, &kek(), later(1)).expect("a context")
+    new_context(new(tenant, text), &kek(), later(1)).expect("a context")
+}
+
+pub(in crate::store) fn new(tenant: TenantId, text: &str) -> NewContext {
+    NewContext {
+        tenant,
+        name: name(text),
+        description: format!("about {text}"),
+        algorithm: Algorithm::default(),
+        allowed_algorithms: AlgorithmSet::default(),
+        exportable: false,
+        rotation: RotationPolicy::default(),
+    }
 }

@@ -33,12 +33,12 @@ pub(super) async fn identities_are_stored(fixture: &impl Fixture) {
     for identity in [app, admin, nothing] {
         store.create_identity(&identity).await.expect("created");
         assert_eq!(
-            store.identity(identity.tenant, identity.id).await.expect("read").as_ref(),
+            store.identity(identity.tenant, identity.id).await.expect("read").value.as_ref(),
             Some(&identity)
         );
         assert_eq!(store.identity_by_name(tenant, &identity.name).await.expect("read"), Some(identity));
     }
-    assert_eq!(store.identity(tenant, IdentityId::random()).await.expect("read"), None);
+    assert_eq!(store.identity(tenant, IdentityId::random()).await.expect("read").value, None);
     assert_eq!(store.identity_by_name(tenant, &name("none")).await.expect("read"), None);
 }
 
@@ -84,7 +84,7 @@ pub(super) async fn updates_of_an_older_epoch_do_nothing(fixture: &impl Fixture)
     assert_eq!(results.iter().flatten().map(|identity| identity.epoch).collect::<Vec<_>>(), [1]);
     assert_eq!(store.update_identity(&wish, false, later(4)).await.expect("asked"), None);
     assert_eq!(
-        store.identity(app.tenant, app.id).await.expect("read").map(|identity| identity.epoch),
+        store.identity(app.tenant, app.id).await.expect("read").value.map(|identity| identity.epoch),
         Some(1)
     );
 }
@@ -99,7 +99,7 @@ pub(super) async fn other_tenants_cannot_change_an_identity(fixture: &impl Fixtu
     let taken = Identity { tenant: other, enabled: false, ..app.clone() };
     assert_eq!(store.update_identity(&taken, true, later(2)).await.expect("asked"), None);
     assert!(!store.delete_identity(other, app.id, later(2)).await.expect("asked"));
-    assert_eq!(store.identity(app.tenant, app.id).await.expect("read"), Some(app));
+    assert_eq!(store.identity(app.tenant, app.id).await.expect("read").value, Some(app));
 }
 
 pub(super) async fn deleted_identities_are_gone(fixture: &impl Fixture) {
@@ -108,7 +108,7 @@ pub(super) async fn deleted_identities_are_gone(fixture: &impl Fixture) {
     store.create_identity(&app).await.expect("created");
     assert!(store.delete_identity(tenant, app.id, later(2)).await.expect("deleted"));
     assert!(!store.delete_identity(tenant, app.id, later(2)).await.expect("asked"));
-    assert_eq!(store.identity(app.tenant, app.id).await.expect("read"), None);
+    assert_eq!(store.identity(app.tenant, app.id).await.expect("read").value, None);
     assert_eq!(store.update_identity(&app, false, later(3)).await.expect("asked"), None);
     store.create_identity(&identity(tenant, "app")).await.expect("the name is free again");
 }

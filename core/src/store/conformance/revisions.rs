@@ -12,7 +12,13 @@ pub(super) async fn every_change_raises_the_revision_by_one(fixture: &impl Fixtu
     let of_identity = Change::Identity(tenant, app.id);
 
     store.create_context(&new).await.expect("created");
-    let update = ContextUpdate { description: Some("other".into()), algorithms: None, read_at: None };
+    let update = ContextUpdate {
+        description: Some("other".into()),
+        algorithms: None,
+        rotation_days: None,
+        keep_last: None,
+        read_at: None,
+    };
     store.update_context(tenant, &name("new"), &update, later(2)).await.expect("asked").expect("updated");
     store.create_identity(&app).await.expect("created");
     store.set_context_deleted(tenant, &name("new"), true, later(3)).await.expect("asked").expect("deleted");
@@ -104,7 +110,7 @@ pub(super) async fn no_change_is_missed_while_many_are_made(fixture: &impl Fixtu
     }
     let key = |change: &Change| match *change {
         Change::Context(_, id) => id,
-        Change::Identity(..) => unreachable!("no identity was changed"),
+        Change::Identity(..) | Change::Deployment => unreachable!("only contexts were made"),
     };
     found.sort_by_key(key);
     expected.sort_by_key(key);

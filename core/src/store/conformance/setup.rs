@@ -19,7 +19,8 @@ pub(super) async fn ten_may_migrate_at_once(fixture: &impl Fixture) {
     for result in join_all(stores.iter().map(Store::migrate)).await {
         result.expect("migrated");
     }
-    assert_eq!(fixture.count("SELECT count(*) FROM refinery_schema_history").await, 1);
+    let applied = "SELECT count(*) - max(version) FROM refinery_schema_history";
+    assert_eq!(fixture.count(applied).await, 0, "each once");
 }
 
 pub(super) async fn a_newer_schema_is_accepted(fixture: &impl Fixture) {
@@ -81,9 +82,11 @@ pub(super) async fn key_encryption_keys_in_use_are_listed(fixture: &impl Fixture
         );
         fixture.tamper("keks", &insert).await.expect("another");
     }
-    let mut old = context(tenant, "old");
-    old.wrapped.as_mut().expect("wrapped").kek_id = KekId([1; 8]);
+    let old = context(tenant, "old");
     store.create_context(&old).await.expect("created");
+    let (kek_id, key) = (fixture.bytes(&[1; 8]), fixture.bytes(&old.key.id.0));
+    let under_another = format!("UPDATE wrapped_keys SET kek_id = {kek_id} WHERE key_id = {key}");
+    fixture.tamper("wrapped_keys", &under_another).await.expect("as before a change of the master key");
     let deployment = store.bootstrap(&bootstrap()).await.expect("set up before");
     let ids: Vec<_> = deployment.keks.iter().map(|kek| kek.id).collect();
     assert_eq!(ids.len(), 2, "the unused one is missing");
@@ -101,7 +104,7 @@ pub(super) async fn everything_is_there_after_reopening(fixture: &impl Fixture) 
     let store = fixture.open().await;
     store.migrate().await.expect("nothing to do");
     assert_eq!(store.bootstrap(&bootstrap()).await.expect("set up before"), deployment);
-    assert_eq!(store.enabled_version(tenant, &name("kept")).await.expect("read"), Some(new));
+    assert_eq!(store.enabled_version(tenant, &name("kept")).await.expect("read").value, Some(new));
     assert_eq!(store.revision().await.expect("read"), Revision(10));
 }
 
@@ -110,8 +113,13 @@ pub(super) async fn a_closed_store_is_unavailable(fixture: &impl Fixture) {
     store.close().await;
     assert!(matches!(store.context(tenant, &name("general")).await, Err(Error::Unavailable(_))));
     assert!(matches!(store.revision().await, Err(Error::Unavailable(_))));
-    let update =
-        crate::store::ContextUpdate { description: Some("x".into()), algorithms: None, read_at: None };
+    let update = crate::store::ContextUpdate {
+        description: Some("x".into()),
+        algorithms: None,
+        rotation_days: None,
+        keep_last: None,
+        read_at: None,
+    };
     let updated = store.update_context(tenant, &name("general"), &update, NOW).await;
     assert!(matches!(updated, Err(Error::Unavailable(_))));
 }

@@ -1,12 +1,12 @@
 use std::time::Duration;
 
 use super::row::Columns;
-use super::{Mutation, Statement};
+use super::{Mutation, Statement, revision};
 use crate::auth::Identity;
 use crate::clock::Timestamp;
 use crate::id::{IdentityId, TenantId};
 use crate::name::Name;
-use crate::store::{Change, Error};
+use crate::store::{Change, Error, Loaded};
 
 macro_rules! columns {
     () => {
@@ -14,8 +14,13 @@ macro_rules! columns {
     };
 }
 
+/// The revision, and the identity if there is one.
 pub(super) fn by_id(tenant: TenantId, id: IdentityId) -> Statement {
-    const SQL: &str = concat!("SELECT ", columns!(), " FROM identities WHERE tenant_id = $1 AND id = $2");
+    const SQL: &str = concat!(
+        "SELECT r.value, ",
+        columns!(),
+        " FROM revision r LEFT JOIN identities ON tenant_id = $1 AND id = $2"
+    );
     Statement::new(SQL, [tenant.into(), id.into()])
 }
 
@@ -102,6 +107,10 @@ fn mutation(
     at: Timestamp,
 ) -> Mutation {
     Mutation { name, statements: vec![statement], changes: vec![Change::Identity(tenant, id)], at }
+}
+
+pub(super) fn parse_loaded(row: &dyn Columns) -> Result<Loaded<Identity>, Error> {
+    revision::parse_loaded(row, "id", parse)
 }
 
 pub(super) fn parse(row: &dyn Columns) -> Result<Identity, Error> {

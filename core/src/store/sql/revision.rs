@@ -1,22 +1,41 @@
 use uuid::Uuid;
 
-use super::row::Columns;
+use super::row::{Columns, Parse};
 use super::{Mutation, Statement, Value};
 use crate::id::{ContextId, IdentityId, TenantId};
-use crate::store::{Change, Changes, Error, Revision};
+use crate::store::{Change, Changes, Error, Loaded, Position, Revision};
 
 /// How many of the last revisions keep their row in `changes`: hours of busy administration.
 const KEPT: u64 = 10_000;
 
 const CONTEXT: u8 = 1;
 const IDENTITY: u8 = 2;
+const DEPLOYMENT: u8 = 3;
 
 pub(super) fn read() -> Statement {
     Statement::new("SELECT value FROM revision", [])
 }
 
+pub(super) fn read_position() -> Statement {
+    Statement::new("SELECT value, pg_postmaster_start_time() AS server_started_at FROM revision", [])
+}
+
+pub(super) fn parse_position(row: &dyn Columns) -> Result<Position, Error> {
+    Ok(Position { revision: parse(row)?, server_started_at: row.time("server_started_at")? })
+}
+
 pub(crate) fn parse(row: &dyn Columns) -> Result<Revision, Error> {
     row.integer("value").map(Revision)
+}
+
+/// What was read together with the revision; `marker` is a UUID that is null if there is nothing.
+pub(super) fn parse_loaded<T>(
+    row: &dyn Columns,
+    marker: &'static str,
+    parse_value: Parse<T>,
+) -> Result<Loaded<T>, Error> {
+    let value = row.optional_uuid(marker)?.map(|_| parse_value(row)).transpose()?;
+    Ok(Loaded { revision: parse(row)?, value })
 }
 
 /// The first statement of every mutation: holds the row until the end, and returns the last of the new revisions.
@@ -33,6 +52,7 @@ pub(crate) fn record(mutation: &Mutation, last: Revision) -> Vec<Statement> {
             let (kind, tenant, subject) = match *change {
                 Change::Context(tenant, id) => (CONTEXT, tenant, id.0),
                 Change::Identity(tenant, id) => (IDENTITY, tenant, id.0),
+                Change::Deployment => (DEPLOYMENT, TenantId(Uuid::nil()), Uuid::nil()),
             };
             Statement::new(
                 "INSERT INTO changes (revision, kind, tenant_id, subject, at) VALUES ($1, $2, $3, $4, $5)",
@@ -76,6 +96,7 @@ pub(super) fn parse_since(row: &dyn Columns) -> Result<Noted, Error> {
     let change = match row.integer("kind")? {
         CONTEXT => Subject::Known(Change::Context(tenant, ContextId(subject))),
         IDENTITY => Subject::Known(Change::Identity(tenant, IdentityId(subject))),
+        DEPLOYMENT => Subject::Known(Change::Deployment),
         _ => Subject::Unknown,
     };
     Ok(Noted { revision, change: Some(change) })

@@ -38,7 +38,7 @@ impl dyn Columns + '_ {
         KeyVersion::try_from(self.integer::<u32>(column)?).map_err(|_| damaged(column))
     }
 
-    pub(super) fn text(&self, column: &'static str) -> Result<String, Error> {
+    pub(crate) fn text(&self, column: &'static str) -> Result<String, Error> {
         self.optional_text(column)?.ok_or_else(|| damaged(column))
     }
 

@@ -27,7 +27,7 @@ fn parse_oldest(row: &dyn Columns) -> Result<String, Error> {
     row.text("oldest_release")
 }
 
-fn check_release(own: &str, oldest: String) -> Result<(), Error> {
+pub(crate) fn check_release(own: &str, oldest: String) -> Result<(), Error> {
     let needed = release(&oldest).ok_or_else(|| damaged("oldest_release"))?;
     if release(own) >= Some(needed) { Ok(()) } else { Err(Error::TooOld { oldest }) }
 }

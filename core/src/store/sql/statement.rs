@@ -2,7 +2,7 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::crypto::{KekId, KeyId, KeyVersion};
-use crate::id::{ContextId, IdentityId, TenantId};
+use crate::id::{ContextId, IdentityId, ReplicaId, TenantId};
 use crate::name::Name;
 use crate::store::Change;
 
@@ -11,11 +11,18 @@ use crate::store::Change;
 pub(crate) struct Statement {
     pub(crate) sql: &'static str,
     pub(crate) values: Vec<Value>,
+    /// Whether a mutation applies though this returns no row.
+    pub(crate) optional: bool,
 }
 
 impl Statement {
     pub(crate) fn new<const N: usize>(sql: &'static str, values: [Value; N]) -> Self {
-        Self { sql, values: values.into() }
+        Self { sql, values: values.into(), optional: false }
+    }
+
+    /// One that may find nothing to change.
+    pub(super) fn optional(self) -> Self {
+        Self { optional: true, ..self }
     }
 }
 
@@ -27,7 +34,8 @@ impl Statement {
 pub(crate) struct Mutation {
     /// For the log.
     pub(crate) name: &'static str,
-    /// Each returns at least one row, or the mutation does not apply and is undone.
+    /// Each that is not optional returns at least one row, or the mutation does not apply and is undone. The last is not
+    /// optional.
     pub(crate) statements: Vec<Statement>,
     pub(crate) changes: Vec<Change>,
     pub(crate) at: Timestamp,
@@ -65,6 +73,12 @@ impl From<Option<u8>> for Value {
 impl From<u32> for Value {
     fn from(value: u32) -> Self {
         Self::Integer(Some(value.into()))
+    }
+}
+
+impl From<Option<u32>> for Value {
+    fn from(value: Option<u32>) -> Self {
+        Self::Integer(value.map(i64::from))
     }
 }
 
@@ -143,6 +157,12 @@ impl From<ContextId> for Value {
 
 impl From<IdentityId> for Value {
     fn from(value: IdentityId) -> Self {
+        Self::Uuid(Some(value.0))
+    }
+}
+
+impl From<ReplicaId> for Value {
+    fn from(value: ReplicaId) -> Self {
         Self::Uuid(Some(value.0))
     }
 }

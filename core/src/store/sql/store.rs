@@ -1,12 +1,18 @@
-use super::{Database, contexts, deployment, identities, revision};
+use super::{
+    Database, asymmetric, contexts, deployment, identities, keys, replicas, restored, revision, rewrap, usage,
+};
 use crate::audit;
 use crate::auth::Identity;
 use crate::clock::Timestamp;
-use crate::contexts::{Context, StoredVersion};
-use crate::crypto::{KeyId, KeyVersion};
-use crate::id::{IdentityId, TenantId};
+use crate::contexts::{Context, Destruction, KeySummary, KeyVersionStatus, Rotation, StoredVersion};
+use crate::crypto::{KekId, KeyId, KeyVersion, Purpose};
+use crate::id::{IdentityId, ReplicaId, TenantId};
 use crate::name::Name;
-use crate::store::{Bootstrap, Changes, ContextUpdate, Deployment, Error, Revision, Store};
+use crate::store::{
+    Bootstrap, Changes, ContextUpdate, Deployment, Error, KekRecord, Loaded, Outlook, Position,
+    REPLICA_TIMEOUT, Replica, ReplicaRecord, Revision, Rewrap, StateChange, Store, Usage, VersionId,
+    WrappedVersion,
+};
 
 use super::row::{Columns, damaged};
 
@@ -20,13 +26,17 @@ impl<D: Database> Store for D {
     }
 
     async fn bootstrap(&self, first: &Bootstrap) -> Result<Deployment, Error> {
-        let read = async || self.read(deployment::read(), deployment::parse).await.map(deployment::collect);
-        if let Some(deployment) = read().await? {
+        if let Some(deployment) = self.deployment().await? {
             return Ok(deployment);
         }
         // Whether this process or another did it, it is done afterwards.
         self.mutate(deployment::bootstrap(first), ignore).await?;
-        read().await?.ok_or_else(|| damaged("deployment"))
+        self.deployment().await?.ok_or_else(|| damaged("deployment"))
+    }
+
+    async fn position(&self) -> Result<Position, Error> {
+        let mut rows = self.poll(revision::read_position(), revision::parse_position).await?;
+        rows.pop().ok_or_else(|| damaged("value"))
     }
 
     async fn revision(&self) -> Result<Revision, Error> {
@@ -43,8 +53,8 @@ impl<D: Database> Store for D {
         &self,
         tenant: TenantId,
         context: &Name,
-    ) -> Result<Option<StoredVersion>, Error> {
-        first(self.read(contexts::enabled_version(tenant, context), contexts::parse_version).await)
+    ) -> Result<Loaded<StoredVersion>, Error> {
+        only(self.read(keys::enabled_version(tenant, context), keys::parse_loaded).await)
     }
 
     async fn key_version(
@@ -52,8 +62,129 @@ impl<D: Database> Store for D {
         tenant: TenantId,
         key: KeyId,
         version: KeyVersion,
-    ) -> Result<Option<StoredVersion>, Error> {
-        first(self.read(contexts::key_version(tenant, key, version), contexts::parse_version).await)
+        purpose: Purpose,
+    ) -> Result<Loaded<StoredVersion>, Error> {
+        only(self.read(keys::key_version(tenant, key, version, purpose), keys::parse_loaded).await)
+    }
+
+    async fn key_versions(
+        &self,
+        tenant: TenantId,
+        key: KeyId,
+        before: Option<KeyVersion>,
+        limit: u32,
+    ) -> Result<Vec<KeyVersionStatus>, Error> {
+        self.read(keys::list(tenant, key, before, limit), keys::parse_status).await
+    }
+
+    async fn rotate(&self, rotation: &Rotation) -> Result<bool, Error> {
+        self.mutate(keys::rotate(rotation), ignore).await.map(|applied| applied.is_some())
+    }
+
+    async fn rotations_due(
+        &self,
+        now: Timestamp,
+        worn: u64,
+        limit: u32,
+    ) -> Result<Vec<StoredVersion>, Error> {
+        self.upkeep(vec![keys::rotations_due(now, worn, limit)], keys::parse_version).await
+    }
+
+    async fn set_key_state(
+        &self,
+        version: &StoredVersion,
+        change: &StateChange,
+        now: Timestamp,
+    ) -> Result<Option<KeyVersionStatus>, Error> {
+        self.mutate(keys::set_state(version, change, now), keys::parse_status).await
+    }
+
+    async fn create_key(&self, new: &StoredVersion, destroy_at: Option<Timestamp>) -> Result<(), Error> {
+        let applied = self.mutate(asymmetric::create(new, destroy_at), ignore).await?;
+        applied.ok_or(Error::KekNotActive)
+    }
+
+    async fn keys(
+        &self,
+        tenant: TenantId,
+        purpose: Purpose,
+        after: Option<KeyId>,
+        limit: u32,
+    ) -> Result<Vec<KeySummary>, Error> {
+        self.read(asymmetric::list(tenant, purpose, after, limit), asymmetric::parse).await
+    }
+
+    async fn mark_exported(&self, version: &StoredVersion) -> Result<bool, Error> {
+        self.write(keys::mark_exported(version), ignore).await.map(|marked| !marked.is_empty())
+    }
+
+    async fn destructions_due(&self, now: Timestamp, limit: u32) -> Result<Vec<StoredVersion>, Error> {
+        self.upkeep(vec![keys::destructions_due(now, limit)], keys::parse_version).await
+    }
+
+    async fn destroy(&self, version: &StoredVersion, now: Timestamp) -> Result<bool, Error> {
+        self.mutate(keys::destroy(version, now), ignore).await.map(|applied| applied.is_some())
+    }
+
+    async fn has_check_value(&self, tenant: TenantId, check_value: [u8; 16]) -> Result<bool, Error> {
+        let found = self.read(keys::with_check_value(tenant, check_value), ignore).await?;
+        Ok(!found.is_empty())
+    }
+
+    async fn record_usage(&self, usage: &[Usage], now: Timestamp) -> Result<(), Error> {
+        let statements = usage.iter().map(|used| usage::record(used, now)).collect();
+        self.upkeep(statements, ignore).await.map(drop)
+    }
+
+    async fn register(&self, replica: &Replica, now: Timestamp) -> Result<Timestamp, Error> {
+        let seen = self.mutate(replicas::register(replica, now), replicas::parse_now).await?;
+        seen.ok_or_else(|| damaged("seen_at"))
+    }
+
+    async fn heartbeat(&self, replica: &Replica) -> Result<Timestamp, Error> {
+        // Not behind other upkeep, which may take longer than a replica may be silent.
+        only(self.poll(replicas::heartbeat(replica), replicas::parse_now).await)
+    }
+
+    async fn remove_replica(&self, id: ReplicaId) -> Result<(), Error> {
+        self.upkeep(vec![replicas::remove(id)], ignore).await.map(drop)
+    }
+
+    async fn prune_replicas(&self, before: Timestamp) -> Result<(), Error> {
+        self.upkeep(vec![replicas::prune(before)], ignore).await.map(drop)
+    }
+
+    async fn replicas(&self) -> Result<Vec<ReplicaRecord>, Error> {
+        self.read(replicas::list(), replicas::parse).await
+    }
+
+    async fn deployment(&self) -> Result<Option<Deployment>, Error> {
+        self.read(deployment::read(), deployment::parse).await.map(deployment::collect)
+    }
+
+    async fn activate_kek(&self, kek: &KekRecord, now: Timestamp) -> Result<bool, Error> {
+        // Read before the change, so that it counts a replica as alive for rather too long than too short.
+        let database_now = only(self.read(rewrap::now(), replicas::parse_now).await)?;
+        let activate = rewrap::activate(kek, database_now - REPLICA_TIMEOUT, now);
+        self.mutate(activate, ignore).await.map(|applied| applied.is_some())
+    }
+
+    async fn count_wrapped(&self) -> Result<Vec<(KekId, u64)>, Error> {
+        self.read(rewrap::count(), rewrap::parse_count).await
+    }
+
+    async fn wrapped_under_others(
+        &self,
+        kek: KekId,
+        after: Option<VersionId>,
+        limit: u32,
+    ) -> Result<Vec<WrappedVersion>, Error> {
+        self.read(rewrap::under_others(kek, after, limit), rewrap::parse).await
+    }
+
+    async fn rewrap(&self, kek: KekId, rewraps: &[Rewrap]) -> Result<u64, Error> {
+        let rows = self.upkeep(rewrap::exchange(kek, rewraps), ignore).await?.len() as u64;
+        rows.checked_sub(1).ok_or(Error::KekNotActive)
     }
 
     async fn reserve_messages(
@@ -67,12 +198,13 @@ impl<D: Database> Store for D {
         if count > limit {
             return Ok(None);
         }
-        let reserve = contexts::reserve(tenant, key, version, count, limit);
-        first(self.write(reserve, contexts::parse_reserved).await)
+        let reserve = keys::reserve(tenant, key, version, count, limit);
+        first(self.write(reserve, keys::parse_reserved).await)
     }
 
     async fn create_context(&self, new: &StoredVersion) -> Result<(), Error> {
-        self.mutate(contexts::create(new), ignore).await.map(drop)
+        let applied = self.mutate(contexts::create(new), ignore).await?;
+        applied.ok_or(Error::KekNotActive)
     }
 
     async fn contexts(
@@ -121,8 +253,8 @@ impl<D: Database> Store for D {
         }
     }
 
-    async fn identity(&self, tenant: TenantId, id: IdentityId) -> Result<Option<Identity>, Error> {
-        first(self.read(identities::by_id(tenant, id), identities::parse).await)
+    async fn identity(&self, tenant: TenantId, id: IdentityId) -> Result<Loaded<Identity>, Error> {
+        only(self.read(identities::by_id(tenant, id), identities::parse_loaded).await)
     }
 
     async fn identity_by_name(&self, tenant: TenantId, name: &Name) -> Result<Option<Identity>, Error> {
@@ -160,6 +292,33 @@ impl<D: Database> Store for D {
         if records.is_empty() { Ok(()) } else { Database::append_audit(self, records).await }
     }
 
+    async fn outlook(&self) -> Result<Outlook, Error> {
+        only(self.read(restored::outlook(), restored::parse_outlook).await)
+    }
+
+    async fn invalidate(&self, now: Timestamp) -> Result<Revision, Error> {
+        let revision = self.mutate(restored::invalidate(now), revision::parse).await?;
+        revision.ok_or_else(|| damaged("value"))
+    }
+
+    async fn recorded_version(&self, destruction: &Destruction) -> Result<Option<StoredVersion>, Error> {
+        first(self.read(restored::recorded(destruction), keys::parse_version).await)
+    }
+
+    async fn destroy_again(
+        &self,
+        version: &StoredVersion,
+        destroyed_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        let mutation = restored::destroy_again(version, destroyed_at, now);
+        self.mutate(mutation, ignore).await.map(|applied| applied.is_some())
+    }
+
+    async fn destroyed(&self, after: Option<&Destruction>, limit: u32) -> Result<Vec<Destruction>, Error> {
+        self.read(restored::destroyed(after, limit), restored::parse_destroyed).await
+    }
+
     async fn close(&self) {
         Database::close(self).await;
     }
@@ -168,6 +327,11 @@ impl<D: Database> Store for D {
 /// For statements that return at most one row.
 fn first<T>(rows: Result<Vec<T>, Error>) -> Result<Option<T>, Error> {
     rows.map(|rows| rows.into_iter().next())
+}
+
+/// For statements that always return one row.
+fn only<T>(rows: Result<Vec<T>, Error>) -> Result<T, Error> {
+    first(rows)?.ok_or_else(|| damaged("value"))
 }
 
 /// For mutations of which only success matters.

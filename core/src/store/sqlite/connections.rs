@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::error::Failure;
+use crate::clock::Clock;
 use crate::store::Error;
 
 /// How long to wait for another process's write, and for a free connection of this one.
@@ -101,13 +103,20 @@ fn create_blocking(path: &Path) -> Result<Connection, Failure> {
     Ok(connection)
 }
 
-fn connect(path: &Path) -> Result<Connection, Failure> {
+pub(super) fn connect(path: &Path) -> Result<Connection, Failure> {
     // Neither SQLITE_OPEN_CREATE, as a file that went away must not come back empty, nor SQLITE_OPEN_URI.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     // FULL: what was committed survives a loss of power, which NORMAL does not promise with a write-ahead log.
     connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
+    // What is deleted is overwritten: a destroyed key leaves nothing in the file.
+    connection.pragma_update(None, "secure_delete", true)?;
+    let now = |_: &Context<'_>| Ok(i64::try_from(Clock::system().now().as_micros()).unwrap_or(i64::MAX));
+    connection.create_scalar_function("now", 0, FunctionFlags::SQLITE_UTF8, now)?;
+    // There is one file and no server that could be another one.
+    let start = |_: &Context<'_>| Ok(0);
+    connection.create_scalar_function("pg_postmaster_start_time", 0, FunctionFlags::SQLITE_UTF8, start)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }

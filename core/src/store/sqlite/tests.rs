@@ -4,8 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use super::*;
-use crate::store::Store;
+use crate::crypto::{KeyVersion, Purpose};
 use crate::store::conformance::fixture::{Fixture, NOW, Sqlite, context};
+use crate::store::{Store, sql};
 
 /// A change like any other, in a mutation that raises the revision.
 fn mutation() -> Mutation {
@@ -105,4 +106,39 @@ async fn work_that_panics_costs_one_connection() {
     let result = store.writer.run(|_| -> Result<(), Failure> { panic!("a defect") }).await;
     assert!(matches!(result, Err(Error::Unavailable(_))));
     store.create_context(&context(tenant, "new")).await.expect("created");
+}
+
+#[tokio::test]
+async fn one_of_ten_thousand_versions_is_found_by_index() {
+    const MANY: &str = "
+        WITH RECURSIVE s (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM s WHERE n < 10000)
+        INSERT INTO key_versions (tenant_id, key_id, version, state, created_at, state_changed_at)
+        SELECT v.tenant_id, v.key_id, n, 2, v.created_at, v.created_at
+        FROM contexts c JOIN key_versions v USING (tenant_id, key_id), s WHERE c.name = 'general';
+        WITH RECURSIVE s (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM s WHERE n < 10000)
+        INSERT INTO wrapped_keys
+        SELECT w.tenant_id, w.key_id, n, w.kek_id, w.bytes, w.check_value
+        FROM contexts c JOIN wrapped_keys w USING (tenant_id, key_id), s WHERE c.name = 'general';";
+    let fixture = Sqlite::new();
+    let (store, tenant) = fixture.ready().await;
+    let name = "general".parse().expect("a name");
+    let general = store.context(tenant, &name).await.expect("read").expect("there");
+    Connection::open(fixture.path()).expect("opened").execute_batch(MANY).expect("inserted");
+    let version = KeyVersion::try_from(5_000).expect("not zero");
+    let one = "(tenant_id=? AND key_id=? AND version=?)";
+    for (statement, searches) in [
+        (sql::keys::key_version(tenant, general.key_id, version, Purpose::ContextKey), [one, one]),
+        (sql::keys::enabled_version(tenant, &name), ["key_versions_one_enabled", one]),
+        (sql::keys::list(tenant, general.key_id, Some(version), 1), ["version<?", one]),
+    ] {
+        let sql = format!("EXPLAIN QUERY PLAN {}", statement.sql).leak();
+        let plan = Database::read(&store, Statement { sql, ..statement }, |row| row.text("detail")).await;
+        let plan = plan.expect("explained");
+        let of = |table: &str| {
+            plan.iter().find(|line| line.contains(&format!(" {table} "))).cloned().unwrap_or_default()
+        };
+        for (table, search) in ["v", "w"].into_iter().zip(searches) {
+            assert!(of(table).starts_with("SEARCH") && of(table).contains(search), "{table}: {plan:#?}");
+        }
+    }
 }
