@@ -8,6 +8,8 @@
 mod counter;
 mod keks;
 mod loaded;
+mod signing;
+mod usage;
 
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,21 +17,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
+use tokio::sync::Notify;
 
 use crate::auth::Identity;
-use crate::clock::{Clock, Monotonic};
-use crate::contexts::StoredVersion;
-use crate::crypto::{self, KeyId, KeyVersion};
+use crate::clock::{Clock, Monotonic, Timestamp};
+use crate::contexts::{Context, StoredVersion};
+use crate::crypto::{self, Kek, KekId, KeyId, KeyVersion, Purpose};
 use crate::id::{IdentityId, TenantId};
 use crate::name::Name;
-use crate::store::{self, Change, Revision, Store};
+use crate::store::{self, Change, Loaded, Position, Revision, Store};
+use usage::UsageLedger;
 
-pub use counter::CounterError;
+pub use counter::{CounterError, ROTATE_AT};
 pub use keks::{Keks, MissingKek};
 pub use loaded::LoadedKey;
+pub use signing::LoadedSigningKey;
 
 /// Most key versions, context names and identities that are held, each.
 const CAPACITY: usize = 10_000;
+/// Most signing keys that are held: some are a hundred times the size of a key version.
+const SIGNING_CAPACITY: usize = 1_000;
 /// Longest wait for somebody else's load of the same entry: those who wait for one that fails try it one after another.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -41,8 +48,14 @@ pub struct Keyring<S> {
     max_staleness: Duration,
     names: Cache<(TenantId, Name), Option<Arc<LoadedKey>>>,
     versions: Cache<(TenantId, KeyId, KeyVersion), Option<Arc<LoadedKey>>>,
+    signing_keys: Cache<(TenantId, KeyId), Option<Arc<LoadedSigningKey>>>,
     identities: Cache<(TenantId, IdentityId), Option<Arc<Identity>>>,
     view: Mutex<View>,
+    /// The fingerprint of the key-encryption key that wraps new keys.
+    active_kek: AtomicU64,
+    usage: UsageLedger,
+    /// Told when a key version has encrypted so much that it must be rotated.
+    worn: Notify,
     /// When the view was last known to be current.
     confirmed_at: AtomicU64,
     /// One poll at a time.
@@ -51,6 +64,8 @@ pub struct Keyring<S> {
 
 struct View {
     seen: Revision,
+    /// Which server `seen` is of.
+    server_started_at: Timestamp,
     /// Counts the polls that forgot something.
     generation: u64,
 }
@@ -77,15 +92,15 @@ impl<S: Store> Keyring<S> {
     ///
     /// # Errors
     ///
-    /// When the store cannot be read.
-    pub async fn open(
-        store: S,
-        keks: Keks,
-        clock: Clock,
-        max_staleness: Duration,
-    ) -> Result<Self, store::Error> {
+    /// When the store cannot be read, or needs a key-encryption key that is not among `keks`.
+    pub async fn open(store: S, keks: Keks, clock: Clock, max_staleness: Duration) -> Result<Self, Error> {
         let now = clock.monotonic();
-        let seen = store.revision().await?;
+        // First, so that whatever changes from here on is noticed by the next poll.
+        let Position { revision: seen, server_started_at } = store.position().await?;
+        let deployment = store.deployment().await?;
+        let deployment = deployment.ok_or_else(|| store::Error::Unavailable("not set up".into()))?;
+        keks.check(&deployment)?;
+        let active_kek = deployment.active_kek;
         Ok(Self {
             store,
             keks,
@@ -93,8 +108,12 @@ impl<S: Store> Keyring<S> {
             max_staleness,
             names: Cache::new(CAPACITY),
             versions: Cache::new(CAPACITY),
+            signing_keys: Cache::new(SIGNING_CAPACITY),
             identities: Cache::new(CAPACITY),
-            view: Mutex::new(View { seen, generation: 0 }),
+            view: Mutex::new(View { seen, server_started_at, generation: 0 }),
+            active_kek: AtomicU64::new(u64::from_be_bytes(active_kek.0)),
+            usage: UsageLedger::default(),
+            worn: Notify::new(),
             confirmed_at: AtomicU64::new(now.as_micros()),
             polling: tokio::sync::Mutex::new(()),
         })
@@ -115,7 +134,7 @@ impl<S: Store> Keyring<S> {
             return Ok(entry);
         }
         let load = async {
-            let stored = self.store.enabled_version(tenant, context).await?;
+            let stored = self.read(self.store.enabled_version(tenant, context)).await?;
             stored.map(|stored| self.unwrap(stored)).transpose()
         };
         // What is encrypted now will be decrypted: that needs no query of its own.
@@ -126,7 +145,7 @@ impl<S: Store> Keyring<S> {
         self.load(&self.names, &(tenant, context.clone()), load, keep).await
     }
 
-    /// A version of a key, whatever its state and that of its context; `None` for no such version.
+    /// A version of a context's key, whatever its state and that of its context; `None` for no such version.
     ///
     /// # Errors
     ///
@@ -142,8 +161,8 @@ impl<S: Store> Keyring<S> {
             return Ok(entry);
         }
         let load = async {
-            let stored = self.store.key_version(tenant, key, version).await?;
-            stored.map(|stored| self.unwrap(stored)).transpose()
+            let stored = self.store.key_version(tenant, key, version, Purpose::ContextKey);
+            self.read(stored).await?.map(|stored| self.unwrap(stored)).transpose()
         };
         self.load(&self.versions, &(tenant, key, version), load, |_| {}).await
     }
@@ -158,7 +177,7 @@ impl<S: Store> Keyring<S> {
         if let Some(entry) = self.identities.get(&(tenant, id)) {
             return Ok(entry);
         }
-        let load = async { Ok(self.store.identity(tenant, id).await?.map(Arc::new)) };
+        let load = async { Ok(self.read(self.store.identity(tenant, id)).await?.map(Arc::new)) };
         self.load(&self.identities, &(tenant, id), load, |_| {}).await
     }
 
@@ -168,12 +187,37 @@ impl<S: Store> Keyring<S> {
     ///
     /// [`CounterError::Exhausted`] when the key version may encrypt no more with an algorithm of short nonces.
     pub async fn count_messages(&self, key: &LoadedKey, messages: u64) -> Result<(), CounterError> {
-        key.counter()
+        let worn = key
+            .counter()
             .take(messages, &self.clock, |block, limit| {
                 let (tenant, id, version) = (key.context().tenant, key.context().key_id, key.version());
                 self.store.reserve_messages(tenant, id, version, block, limit)
             })
-            .await
+            .await;
+        if matches!(worn, Ok(true) | Err(CounterError::Exhausted)) {
+            self.worn.notify_one();
+        }
+        worn.map(|_| ())
+    }
+
+    /// Waits until a key version has encrypted so much that it must be rotated.
+    pub async fn worn(&self) {
+        self.worn.notified().await;
+    }
+
+    /// Writes down how often keys were used since the last time.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be written; what was not written is kept for the next time.
+    pub async fn record_usage(&self) -> Result<(), store::Error> {
+        let now = self.clock.now();
+        let mut unwritten = self.usage.take();
+        while let Some(chunk) = unwritten.chunk() {
+            self.store.record_usage(chunk, now).await?;
+            unwritten.written();
+        }
+        Ok(())
     }
 
     /// Asks the store what changed and forgets it.
@@ -184,15 +228,32 @@ impl<S: Store> Keyring<S> {
     pub async fn poll(&self) -> Result<(), store::Error> {
         let _one_at_a_time = self.polling.lock().await;
         let asked_at = self.clock.monotonic();
-        let seen = self.view().seen;
-        if self.store.revision().await? != seen {
-            let changes = self.store.changes_since(seen).await?;
+        let (seen, server_started_at) = {
+            let view = self.view();
+            (view.seen, view.server_started_at)
+        };
+        let position = self.store.position().await?;
+        let other_server = position.server_started_at != server_started_at;
+        if position.revision != seen || other_server {
+            let mut changes = self.store.changes_since(seen).await?;
+            if other_server {
+                // It may have lost the last changes before a failover and have counted on from there.
+                changes.changes = None;
+                tracing::warn!("the database server was restarted or replaced; the view of it is read again");
+            }
             if changes.revision < seen {
                 tracing::warn!(
                     "the store's revision went backwards; all cached keys and identities are dropped"
                 );
             }
-            self.forget(&changes);
+            if changes.changes.as_ref().is_none_or(|changes| changes.contains(&Change::Deployment)) {
+                // Before the changes count as seen: if this fails, it is tried again.
+                let deployment = self.store.deployment().await?;
+                let active =
+                    deployment.ok_or_else(|| store::Error::Unavailable("not set up".into()))?.active_kek;
+                self.set_active_kek(active);
+            }
+            self.forget(&changes, position.server_started_at);
         }
         self.confirmed_at.store(asked_at.as_micros(), Ordering::Release);
         Ok(())
@@ -213,9 +274,34 @@ impl<S: Store> Keyring<S> {
         &self.keks
     }
 
+    /// The key-encryption key that wraps new keys.
+    ///
+    /// # Errors
+    ///
+    /// [`MissingKek`] when it became the active one though this process does not have it.
+    pub fn active_kek(&self) -> Result<&Kek, MissingKek> {
+        self.keks.get(KekId(self.active_kek.load(Ordering::Acquire).to_be_bytes()))
+    }
+
     /// Key versions and identities in memory.
     pub fn sizes(&self) -> (usize, usize) {
         (self.versions.len(), self.identities.len())
+    }
+
+    fn set_active_kek(&self, active: KekId) {
+        let active_bits = u64::from_be_bytes(active.0);
+        if self.active_kek.swap(active_bits, Ordering::AcqRel) == active_bits {
+            return;
+        }
+        match self.keks.get(active) {
+            Ok(_) => tracing::info!(
+                master_key_fingerprint = %active,
+                "another master key is the active one: new keys are wrapped under it"
+            ),
+            Err(error) => {
+                tracing::error!(%error, "not ready: another master key is the active one, and this process lacks it");
+            }
+        }
     }
 
     fn check_staleness(&self) -> Result<(), Error> {
@@ -224,7 +310,23 @@ impl<S: Store> Keyring<S> {
     }
 
     fn unwrap(&self, stored: StoredVersion) -> Result<Arc<LoadedKey>, Error> {
-        Ok(Arc::new(LoadedKey::unwrap(stored, &self.keks)?))
+        let usage = self.usage.open(stored.context.tenant, stored.key.id, stored.version.version);
+        Ok(Arc::new(LoadedKey::unwrap(stored, &self.keks, usage)?))
+    }
+
+    /// What a query reads, unless it is older than what was known before it: another server answered, that was left behind
+    /// by a failover, and may not know what was revoked since.
+    async fn read<T>(
+        &self,
+        query: impl Future<Output = Result<Loaded<T>, store::Error>>,
+    ) -> Result<Option<T>, store::Error> {
+        // What becomes known while it runs, it cannot know.
+        let seen = self.view().seen;
+        let loaded = query.await?;
+        if loaded.revision < seen {
+            return Err(store::Error::Unavailable("the database answered with an older state".into()));
+        }
+        Ok(loaded.value)
     }
 
     /// Loads an entry once, however many wait for it, and keeps it unless something was forgotten meanwhile; then `keep`
@@ -259,25 +361,27 @@ impl<S: Store> Keyring<S> {
         }
     }
 
-    fn forget(&self, changes: &store::Changes) {
+    fn forget(&self, changes: &store::Changes, server_started_at: Timestamp) {
         let mut view = self.view();
+        view.server_started_at = server_started_at;
         view.generation += 1;
         view.seen = changes.revision;
         let Some(changes) = &changes.changes else {
             self.names.clear();
             self.versions.clear();
+            self.signing_keys.clear();
             self.identities.clear();
             return;
         };
         let changed = |change: Change| changes.contains(&change);
-        let unchanged_key = |entry: &Option<Arc<LoadedKey>>| {
-            // What did not exist may exist now.
-            entry
-                .as_ref()
-                .is_some_and(|key| !changed(Change::Context(key.context().tenant, key.context().id)))
-        };
+        // What did not exist may exist now.
+        let unchanged =
+            |context: Option<&Context>| context.is_some_and(|c| !changed(Change::Context(c.tenant, c.id)));
+        let unchanged_key =
+            |entry: &Option<Arc<LoadedKey>>| unchanged(entry.as_ref().map(|key| key.context()));
         self.names.retain(|_, entry| unchanged_key(entry));
         self.versions.retain(|_, entry| unchanged_key(entry));
+        self.signing_keys.retain(|_, entry| unchanged(entry.as_ref().map(|key| key.context())));
         self.identities.retain(|_, entry| {
             entry.as_ref().is_some_and(|identity| !changed(Change::Identity(identity.tenant, identity.id)))
         });

@@ -7,9 +7,9 @@ use crate::clock::{Clock, Monotonic};
 use crate::store;
 
 /// Messages that one key version may encrypt under random 96-bit nonces (NIST SP 800-38D section 8.3).
-const LIMIT: u64 = 1 << 32;
-/// From here on the key should be rotated.
-const ROTATE_AT: u64 = 1 << 31;
+const LIMIT: u64 = store::MESSAGES_EXHAUSTED;
+/// From here on the key is to be rotated.
+pub const ROTATE_AT: u64 = 1 << 31;
 const FIRST_BLOCK: u64 = 1 << 8;
 const LARGEST_BLOCK: u64 = 1 << 18;
 /// A block that lasts shorter than this is followed by one twice its size.
@@ -35,20 +35,22 @@ pub enum CounterError {
 }
 
 impl MessageCounter {
-    /// Takes `messages` from the block, reserving as many blocks as needed through `reserve(count, limit)`.
+    /// Takes `messages` from the block, reserving as many blocks as needed through `reserve(count, limit)`. Returns whether
+    /// a block was reserved from which on the key is to be rotated.
     pub(super) async fn take<F>(
         &self,
         messages: u64,
         clock: &Clock,
         reserve: impl Fn(u64, u64) -> F,
-    ) -> Result<(), CounterError>
+    ) -> Result<bool, CounterError>
     where
         F: Future<Output = Result<Option<u64>, store::Error>>,
     {
+        let mut worn = false;
         while !self.try_take(messages) {
             let mut last = self.last_block.lock().await;
             if self.try_take(messages) {
-                return Ok(());
+                break;
             }
             let now = clock.monotonic();
             let block = match *last {
@@ -58,13 +60,11 @@ impl MessageCounter {
             };
             let block = block.max(messages);
             let total = reserve(block, LIMIT).await?.ok_or(CounterError::Exhausted)?;
-            if total >= ROTATE_AT && total - block < ROTATE_AT {
-                tracing::warn!("a key version has reserved 2^31 messages; rotate it before 2^32");
-            }
+            worn |= total >= ROTATE_AT;
             self.available.fetch_add(block, Ordering::AcqRel);
             *last = Some((block, now));
         }
-        Ok(())
+        Ok(worn)
     }
 
     fn try_take(&self, messages: u64) -> bool {
@@ -90,13 +90,23 @@ mod tests {
             blocks.lock().unwrap().push(count);
             std::future::ready(Ok(Some(count)))
         };
-        counter.take(256, &clock, reserve).await.unwrap();
+        assert!(!counter.take(256, &clock, reserve).await.unwrap());
         counter.take(512, &clock, reserve).await.unwrap();
         hands.advance(BLOCK_DURATION);
         counter.take(1, &clock, reserve).await.unwrap();
         counter.take(511, &clock, reserve).await.unwrap();
         counter.take(2000, &clock, reserve).await.unwrap();
         assert_eq!(*blocks.lock().unwrap(), [256, 512, 512, 2000]);
+    }
+
+    #[tokio::test]
+    async fn a_block_beyond_half_of_the_limit_calls_for_rotation() {
+        let clock = Clock::Manual(ManualClock::new(Timestamp::from_secs(0)));
+        let counter = MessageCounter::default();
+        let reserve = |total| move |_, _| std::future::ready(Ok(Some(total)));
+        assert!(!counter.take(256, &clock, reserve(ROTATE_AT - 1)).await.unwrap());
+        assert!(counter.take(256, &clock, reserve(ROTATE_AT)).await.unwrap());
+        assert!(!counter.take(1, &clock, reserve(0)).await.unwrap(), "of the block that is there");
     }
 
     #[tokio::test]

@@ -1,4 +1,6 @@
-use crate::crypto::{Kek, KekId};
+use crate::contexts::StoredVersion;
+use crate::crypto::{self, ContextKey, Kek, KekId};
+use crate::keyring::Error;
 use crate::secret::Secret;
 use crate::store::Deployment;
 
@@ -45,16 +47,28 @@ impl Keks {
         &self.0[0]
     }
 
+    /// The fingerprints of all of them.
+    pub fn ids(&self) -> Vec<KekId> {
+        self.0.iter().map(Kek::id).collect()
+    }
+
     /// The one of that fingerprint.
     ///
     /// # Errors
     ///
     /// [`MissingKek`], with what this process has instead.
     pub fn get(&self, id: KekId) -> Result<&Kek, MissingKek> {
-        self.0
-            .iter()
-            .find(|kek| kek.id() == id)
-            .ok_or_else(|| MissingKek { missing: id, known: self.0.iter().map(Kek::id).collect() })
+        self.0.iter().find(|kek| kek.id() == id).ok_or_else(|| MissingKek { missing: id, known: self.ids() })
+    }
+
+    /// The key of a row, which proves at the same time that nobody changed what the row says of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingKek`]; [`Error::Key`] when row and key do not belong together, or the bytes are gone.
+    pub fn unwrap(&self, stored: &StoredVersion) -> Result<ContextKey, Error> {
+        let wrapped = stored.wrapped.as_ref().ok_or(crypto::Error::WrongKey)?;
+        Ok(stored.unwrap_key(self.get(wrapped.kek_id)?)?)
     }
 
     /// Whether this process has every key that the deployment needs; each is compared by its check value too.
@@ -66,8 +80,7 @@ impl Keks {
         self.get(deployment.active_kek)?;
         for record in &deployment.keks {
             if self.get(record.id)?.check_value() != record.check_value {
-                let known = self.0.iter().map(Kek::id).collect();
-                return Err(MissingKek { missing: record.id, known });
+                return Err(MissingKek { missing: record.id, known: self.ids() });
             }
         }
         Ok(())

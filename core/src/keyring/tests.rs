@@ -1,13 +1,15 @@
+mod signing;
+
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
 use crate::auth::{ContextGrant, Role};
 use crate::clock::{ManualClock, Timestamp};
-use crate::contexts::{default_contexts, new_context};
+use crate::contexts::{KeyState, NewContext, RotationPolicy, default_contexts, new_context, next_version};
 use crate::crypto::{Algorithm, AlgorithmSet};
 use crate::secret::Secret;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Bootstrap, KekRecord, Tenant};
+use crate::store::{Bootstrap, KekRecord, StateChange, Tenant};
 
 const STALENESS: Duration = Duration::from_secs(180);
 
@@ -78,10 +80,16 @@ async fn what_is_unknown_is_remembered_until_something_changes() {
     let Fixture { keyring, store, tenant, .. } = fixture().await;
     let fresh = name("fresh");
     assert!(keyring.encryption_key(tenant, &fresh).await.unwrap().is_none());
-    let algorithms = (Algorithm::default(), AlgorithmSet::default());
-    let now = Timestamp::from_secs(1);
-    let new =
-        new_context(tenant, fresh.clone(), String::new(), algorithms, keyring.keks().current(), now).unwrap();
+    let new = NewContext {
+        tenant,
+        name: fresh.clone(),
+        description: String::new(),
+        algorithm: Algorithm::default(),
+        allowed_algorithms: AlgorithmSet::default(),
+        exportable: false,
+        rotation: RotationPolicy::default(),
+    };
+    let new = new_context(new, keyring.keks().current(), Timestamp::from_secs(1)).unwrap();
     store.create_context(&new).await.unwrap();
     assert!(keyring.encryption_key(tenant, &fresh).await.unwrap().is_none());
     keyring.poll().await.unwrap();
@@ -124,7 +132,7 @@ async fn a_load_that_races_a_change_is_used_once_and_not_kept() {
     keyring.poll().await.unwrap();
     let load = async {
         // Read before the revocation, and delivered after the poll that told of it.
-        let read = store.identity(tenant, revoked.id).await?.map(Arc::new);
+        let read = store.identity(tenant, revoked.id).await?.value.map(Arc::new);
         store.delete_identity(tenant, revoked.id, Timestamp::from_secs(2)).await?;
         keyring.poll().await?;
         Ok(read)
@@ -165,12 +173,96 @@ async fn a_revision_that_goes_backwards_drops_everything() {
 }
 
 #[tokio::test]
-async fn a_key_of_another_master_key_is_named_by_its_fingerprint() {
+async fn an_answer_that_is_older_than_the_view_is_refused() {
     let Fixture { keyring, store, tenant, .. } = fixture().await;
+    let (general, revoked) = (name("general"), identity(tenant));
+    store.create_identity(&revoked).await.unwrap();
+    let key = keyring.encryption_key(tenant, &name("user-pii")).await.unwrap().unwrap();
+    // What another server would answer that was left behind by a failover.
+    keyring.view().seen = Revision(1000);
+    let unavailable = |error| matches!(error, Some(Error::Store(store::Error::Unavailable(_))));
+    assert!(unavailable(keyring.encryption_key(tenant, &general).await.err()));
+    assert!(unavailable(keyring.identity(tenant, revoked.id).await.err()));
+    let version = keyring.key_version(tenant, key.context().key_id, key.version().next().unwrap()).await;
+    assert!(unavailable(version.err()));
+    assert!(keyring.encryption_key(tenant, &name("user-pii")).await.is_ok(), "what is known is still good");
+    keyring.poll().await.unwrap();
+    assert!(keyring.encryption_key(tenant, &general).await.is_ok(), "the view follows the database");
+}
+
+#[tokio::test]
+async fn a_version_that_may_not_decrypt_has_no_keys_in_memory() {
+    let Fixture { keyring, store, tenant, .. } = fixture().await;
+    let stored = store.enabled_version(tenant, &name("general")).await.unwrap().value.unwrap();
+    let next = next_version(&stored, None, keyring.keks().current(), Timestamp::from_secs(1)).unwrap();
+    assert!(store.rotate(&next).await.unwrap());
+    let disable = StateChange { from: KeyState::DecryptOnly, to: KeyState::Disabled, destroy_at: None };
+    let disabled = store.set_key_state(&stored, &disable, Timestamp::from_secs(2)).await.unwrap();
+    assert!(disabled.is_some());
+    keyring.poll().await.unwrap();
+    let (id, version) = (stored.key.id, stored.version.version);
+    let loaded = keyring.key_version(tenant, id, version).await.unwrap().unwrap();
+    assert!(loaded.decryption_keys().is_none() && loaded.encryption_keys().is_none());
+    let enabled = keyring.encryption_key(tenant, &name("general")).await.unwrap().unwrap();
+    assert_eq!(enabled.version(), next.next.version.version);
+}
+
+#[tokio::test]
+async fn use_is_written_down_also_of_keys_that_were_forgotten() {
+    let Fixture { keyring, store, tenant, .. } = fixture().await;
+    let general = name("general");
+    let key = keyring.encryption_key(tenant, &general).await.unwrap().unwrap();
+    key.count_encrypts(2);
+    drop(key);
+    store.set_context_deleted(tenant, &general, true, Timestamp::from_secs(1)).await.unwrap();
+    store.set_context_deleted(tenant, &general, false, Timestamp::from_secs(2)).await.unwrap();
+    keyring.poll().await.unwrap();
+    let key = keyring.encryption_key(tenant, &general).await.unwrap().unwrap();
+    key.count_decrypts(1);
+    keyring.record_usage().await.unwrap();
+    let id = key.context().key_id;
+    let status = store.key_versions(tenant, id, None, 1).await.unwrap()[0];
+    assert_eq!((status.encrypts, status.decrypts), (2, 1));
+    assert!(status.last_decrypt_at.is_some());
+}
+
+#[tokio::test]
+async fn another_server_is_not_taken_for_the_same_by_its_revision() {
+    let Fixture { keyring, tenant, .. } = fixture().await;
+    let general = name("general");
+    let held = keyring.encryption_key(tenant, &general).await.unwrap().unwrap();
+    // As if what was seen had been lost, and as many other changes been made since.
+    keyring.view().server_started_at = Timestamp::from_secs(1);
+    keyring.poll().await.unwrap();
+    let loaded = keyring.encryption_key(tenant, &general).await.unwrap().unwrap();
+    assert!(!Arc::ptr_eq(&held, &loaded));
+    keyring.poll().await.unwrap();
+    assert!(Arc::ptr_eq(&loaded, &keyring.encryption_key(tenant, &general).await.unwrap().unwrap()));
+}
+
+#[tokio::test]
+async fn a_key_of_another_master_key_is_named_by_its_fingerprint() {
+    let Fixture { keyring, store, .. } = fixture().await;
     let clock = Clock::Manual(ManualClock::new(Timestamp::from_secs(0)));
-    let other = Keyring::open(store, keks(2), clock, STALENESS).await.unwrap();
-    let Err(Error::MissingKek(missing)) = other.encryption_key(tenant, &name("general")).await else {
-        panic!("a key that cannot be unwrapped");
+    let Err(Error::MissingKek(missing)) = Keyring::open(store, keks(2), clock, STALENESS).await else {
+        panic!("a deployment whose keys cannot be unwrapped");
     };
     assert!(missing.to_string().contains(&keyring.keks().current().id().to_string()));
+}
+
+#[tokio::test]
+async fn what_changes_while_a_query_runs_does_not_make_its_answer_too_old() {
+    let Fixture { keyring, store, tenant, .. } = fixture().await;
+    let app = identity(tenant);
+    store.create_identity(&app).await.unwrap();
+    keyring.poll().await.unwrap();
+    let slow = async {
+        let loaded = store.identity(tenant, app.id).await;
+        store.create_identity(&Identity { name: name("other"), ..identity(tenant) }).await.unwrap();
+        keyring.poll().await.unwrap();
+        loaded
+    };
+    assert_eq!(keyring.read(slow).await.unwrap(), Some(app.clone()));
+    let left_behind = async { Ok(Loaded { revision: Revision(1), value: Some(app) }) };
+    assert!(matches!(keyring.read(left_behind).await, Err(store::Error::Unavailable(_))));
 }
