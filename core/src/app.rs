@@ -5,10 +5,12 @@
 //! a body that is in memory.
 
 mod admitted;
+mod destructions;
 mod origin;
 mod request_line;
 mod setup;
 mod shared;
+mod upkeep;
 
 use std::sync::Arc;
 
@@ -70,12 +72,12 @@ impl<S: Store> App<S> {
     }
 
     async fn check(&self, head: &request::Parts, admitted: &mut Admitted<S>) -> Result<(), Error> {
-        let (route, parameter) = match self.shared.router.find(&head.method, head.uri.path()) {
-            RouteMatch::Found(route, parameter) => (route, parameter),
+        let (route, parameters) = match self.shared.router.find(&head.method, head.uri.path()) {
+            RouteMatch::Found(route, parameters) => (route, parameters),
             RouteMatch::MethodNotAllowed(methods) => return Err(Error::MethodNotAllowed(methods)),
             RouteMatch::NotFound => return Err(Error::NotFound),
         };
-        admitted.set_route(route, parameter, &head.headers);
+        admitted.set_route(route, parameters, &head.headers);
         if let Access::Scope(scope) = route.access {
             admitted.authenticate(&head.headers).await?;
             admitted.peek_limits()?;

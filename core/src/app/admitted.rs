@@ -23,7 +23,7 @@ pub struct Admitted<S> {
     app: Arc<Shared<S>>,
     head: Head,
     route: Option<&'static Route>,
-    parameter: Option<String>,
+    parameters: Vec<String>,
     principal: Option<Principal>,
     permit: Option<Permit>,
     facts: Facts,
@@ -92,7 +92,7 @@ impl<S: Store> Admitted<S> {
                 started: app.clock.monotonic(),
             },
             route: None,
-            parameter: None,
+            parameters: Vec::new(),
             principal: None,
             permit: None,
             facts: Facts { items: 1, ..Facts::default() },
@@ -100,14 +100,9 @@ impl<S: Store> Admitted<S> {
     }
 
     /// Takes the route, and of the head what it will need.
-    pub(super) fn set_route(
-        &mut self,
-        route: &'static Route,
-        parameter: Option<String>,
-        headers: &HeaderMap,
-    ) {
+    pub(super) fn set_route(&mut self, route: &'static Route, parameters: Vec<String>, headers: &HeaderMap) {
         self.route = Some(route);
-        self.parameter = parameter;
+        self.parameters = parameters;
         if route.access == Access::Public {
             self.head.token = bearer(headers).map(str::to_owned);
         }
@@ -273,7 +268,7 @@ impl<S: Store> Admitted<S> {
         Some(Call {
             app,
             route: self.route?,
-            parameter: self.parameter.as_deref(),
+            parameters: &self.parameters,
             query: &self.head.query,
             address: self.head.address,
             principal: self.principal.as_ref(),

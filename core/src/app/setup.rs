@@ -2,25 +2,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::api::{DeepHealth, Router};
 use crate::app::shared::{RequestIds, Sampler};
-use crate::app::{App, Shared};
+use crate::app::{App, Shared, upkeep};
 use crate::audit::{Audit, Writer};
 use crate::auth::Tokens;
 use crate::clock::Clock;
 use crate::config::{Config, Migrate, Secrets};
 use crate::contexts::default_contexts;
 use crate::crypto;
+use crate::data_dir::DestructionLog;
 use crate::id::TenantId;
-use crate::keyring::{Keks, Keyring, MissingKek};
+use crate::keyring::{self, Keks, Keyring, MissingKek};
 use crate::limits::Limits;
 use crate::store::{self, Bootstrap, Deployment, KekRecord, Store, Tenant};
 use crate::telemetry::causes;
 
-/// How often the store is asked what changed; the time is spread by a quarter, so that replicas do not ask in step.
+/// The longest pause before the store is asked again what changed; it is up to a quarter shorter, so that replicas do not
+/// ask in step.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
+const RSA_KEYS_AT_ONCE: usize = 2;
 /// Contexts that are loaded before the first request.
 const WARM_UP: u32 = 100;
 
@@ -36,6 +39,17 @@ pub enum SetupError {
     /// A cryptographic fault.
     #[error("a key could not be made: {0}")]
     Crypto(#[from] crypto::Error),
+}
+
+impl From<keyring::Error> for SetupError {
+    fn from(error: keyring::Error) -> Self {
+        match error {
+            keyring::Error::Store(error) => error.into(),
+            keyring::Error::MissingKek(missing) => missing.into(),
+            keyring::Error::Key(error) => error.into(),
+            stale @ keyring::Error::Stale(_) => store::Error::Unavailable(stale.into()).into(),
+        }
+    }
 }
 
 /// Brings the schema up to date if `migrate` says so, sets up a deployment that is new, and checks that `keks` are its
@@ -88,6 +102,9 @@ impl<S: Store> App<S> {
         store: S,
         clock: Clock,
     ) -> Result<(Self, Background<S>), SetupError> {
+        let replica = upkeep::replica(&config.server.instance_id, keks.ids());
+        store.register(&replica, clock.now()).await?;
+        // Checks the keys again, now that nobody can make one active that this process lacks without seeing it.
         let staleness = config.keyring.max_staleness;
         let keyring = Keyring::open(store.clone(), keks, clock.clone(), staleness).await?;
         let queue_bytes = usize::try_from(config.audit.queue_bytes).unwrap_or(usize::MAX);
@@ -98,11 +115,13 @@ impl<S: Store> App<S> {
             limits: Limits::new(&config.limits, clock.clone()),
             audit,
             clock,
+            replica,
             instance: config.server.instance_id.as_str().into(),
             deep_health: DeepHealth::default(),
             heavy: Arc::new(Semaphore::new(heavy_at_once())),
+            making_rsa_keys: Semaphore::new(RSA_KEYS_AT_ONCE),
+            destructions: DestructionLog::of_store(&config.database),
             router: Router::new(),
-            active_kek: deployment.active_kek,
             trusted_proxies: config.server.trusted_proxies.clone(),
             sampler: Sampler::new(config.logging.sample),
             request_ids: RequestIds::new(),
@@ -111,6 +130,7 @@ impl<S: Store> App<S> {
             store,
         });
         shared.warm_up(deployment.tenant.id).await?;
+        shared.complete_destructions().await?;
         Ok((Self { shared: shared.clone() }, Background { shared, writer }))
     }
 }
@@ -129,11 +149,11 @@ impl<S: Store> Shared<S> {
         Ok(())
     }
 
-    /// Polls for ever; a view that cannot be confirmed ages.
-    async fn poll(&self) {
+    /// Polls for ever, after a `pause` of at most [`POLL_INTERVAL`] each time; a view that cannot be confirmed ages.
+    pub(super) async fn poll<P: Future<Output = ()>>(&self, pause: impl Fn(Duration) -> P) {
         let mut failing = false;
         loop {
-            tokio::time::sleep(jittered(POLL_INTERVAL)).await;
+            pause(jittered(POLL_INTERVAL)).await;
             match self.keyring.poll().await {
                 Ok(()) if failing => {
                     failing = false;
@@ -162,13 +182,20 @@ impl<S: Store> Background<S> {
                 writer.run().await;
             }
         };
+        let (stopping, stopped) = watch::channel(());
+        let upkeep = {
+            let shared = shared.clone();
+            async move { shared.upkeep(upkeep::Intervals::SERVING, stopped).await }
+        };
         let polling = async move {
             tokio::select! {
-                () = shared.poll() => {}
+                () = shared.poll(tokio::time::sleep) => {}
+                () = shared.heartbeats() => {}
                 () = stop => {}
             }
+            drop(stopping);
         };
-        tokio::join!(writing, polling);
+        tokio::join!(writing, upkeep, polling);
         store.close().await;
     }
 }

@@ -8,10 +8,11 @@ use crate::api::{DeepHealth, Error, Router};
 use crate::audit::Audit;
 use crate::auth::{Principal, Tokens};
 use crate::clock::Clock;
-use crate::crypto::{Kek, KekId};
+use crate::crypto;
+use crate::data_dir::DestructionLog;
 use crate::keyring::Keyring;
 use crate::limits::Limits;
-use crate::store::Store;
+use crate::store::{Replica, Store};
 use crate::telemetry::causes;
 
 /// What all requests share.
@@ -23,11 +24,16 @@ pub(crate) struct Shared<S> {
     pub(crate) audit: Audit,
     pub(crate) clock: Clock,
     pub(crate) instance: Arc<str>,
+    /// This process, as the other replicas see it.
+    pub(crate) replica: Replica,
     pub(crate) deep_health: DeepHealth,
     /// Turns of the requests that are worked on outside the async workers.
     pub(super) heavy: Arc<Semaphore>,
+    /// Turns of making RSA keys.
+    pub(super) making_rsa_keys: Semaphore,
+    /// Where destructions are written down outside of the database; with PostgreSQL that is the log.
+    pub(super) destructions: Option<DestructionLog>,
     pub(super) router: Router,
-    pub(super) active_kek: KekId,
     pub(super) trusted_proxies: Vec<IpNet>,
     pub(super) sampler: Sampler,
     pub(super) request_ids: RequestIds,
@@ -51,14 +57,11 @@ impl<S: Store> Shared<S> {
             Some("warming up")
         } else if self.keyring.is_stale() {
             Some("the view of the database is too old")
+        } else if self.keyring.active_kek().is_err() {
+            Some("the active master key is not among those of this process")
         } else {
             None
         }
-    }
-
-    /// The key-encryption key that wraps new keys.
-    pub(crate) fn active_kek(&self) -> Result<&Kek, Error> {
-        self.keyring.keks().get(self.active_kek).map_err(|missing| Error::Internal(missing.into()))
     }
 
     /// Called after a change of ours, so that the next request here sees it; the other replicas poll.
@@ -66,6 +69,18 @@ impl<S: Store> Shared<S> {
         if let Err(error) = self.keyring.poll().await {
             let error = causes(&error);
             tracing::warn!(%error, "a change was stored, but could not be read back; it holds within a second");
+        }
+    }
+
+    /// Makes an RSA key, which takes up to a second, outside the async workers.
+    pub(crate) async fn make_rsa_key<T: Send + 'static>(
+        &self,
+        make: impl FnOnce() -> Result<T, crypto::Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let _turn = self.making_rsa_keys.acquire().await.expect("never closed");
+        match tokio::task::spawn_blocking(make).await {
+            Ok(made) => Ok(made?),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
 

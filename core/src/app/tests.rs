@@ -2,21 +2,30 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
+use tokio::sync::{Semaphore, watch};
 
+use super::upkeep::Intervals;
 use super::*;
 use crate::auth::{ContextGrant, Identity, Narrowing, Role, Tokens};
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::config::{Config, Migrate, Secrets};
+use crate::contexts::KeyState;
+use crate::crypto::KeyVersion;
 use crate::data_dir::DataDir;
-use crate::id::IdentityId;
+use crate::id::{IdentityId, TenantId};
 use crate::keyring::Keks;
+use crate::name::Name;
 use crate::store::sqlite::SqliteStore;
+use crate::store::{ContextUpdate, StateChange};
 
 struct Fixture {
     app: App<SqliteStore>,
+    /// Another replica, so to speak.
+    second: App<SqliteStore>,
+    tenant: TenantId,
     token: String,
     hands: ManualClock,
-    _background: Background<SqliteStore>,
+    _background: [Background<SqliteStore>; 2],
     _directory: tempfile::TempDir,
 }
 
@@ -48,9 +57,19 @@ async fn fixture() -> Fixture {
     store.create_identity(&identity).await.unwrap();
     let tokens = Tokens::new(&secrets.jwt_key, &[], clock.clone());
     let issued = tokens.issue(&identity, Duration::from_secs(600), &Narrowing::default()).unwrap();
+    let again = Keks::derive(&secrets.master_key, &[], &secrets.hkdf_salt).unwrap();
+    let second = App::new(&config, &secrets, again, &deployment, store.clone(), clock.clone()).await.unwrap();
     let (app, background) = App::new(&config, &secrets, keks, &deployment, store, clock).await.unwrap();
     let token = issued.token.expose().clone();
-    Fixture { app, token, hands, _background: background, _directory: directory }
+    Fixture {
+        app,
+        second: second.0,
+        tenant: deployment.tenant.id,
+        token,
+        hands,
+        _background: [background, second.1],
+        _directory: directory,
+    }
 }
 
 impl Fixture {
@@ -124,4 +143,137 @@ async fn draining_is_not_ready() {
     assert_eq!((status, body), (503, json!({ "status": "unready", "reason": "draining" })));
     assert_eq!(fixture.send(Method::GET, "/health/live", Value::Null).await.0, 200);
     assert_eq!(fixture.encrypt().await.0, 200);
+}
+
+impl Fixture {
+    /// The versions of the key of `general` and their states, newest first.
+    async fn versions(&self) -> Vec<(u32, KeyState)> {
+        let store = &self.app.shared.store;
+        let context = store.context(self.tenant, &"general".parse().unwrap()).await.unwrap().unwrap();
+        let listed = store.key_versions(self.tenant, context.key_id, None, 10).await.unwrap();
+        listed.iter().map(|status| (status.record.version.get(), status.record.state)).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_rotated_once_when_its_time_has_come() {
+    let fixture = fixture().await;
+    let (one, other) = (&fixture.app.shared, &fixture.second.shared);
+    let both = async || {
+        let (one, other) = tokio::join!(one.rotate_due(), other.rotate_due());
+        one.and(other).unwrap();
+    };
+    let now = one.clock.now();
+    let update = ContextUpdate { rotation_days: Some(1), ..ContextUpdate::default() };
+    let general = "general".parse().unwrap();
+    one.store.update_context(fixture.tenant, &general, &update, now).await.unwrap().unwrap();
+    both().await;
+    assert_eq!(fixture.versions().await, [(1, KeyState::Enabled)], "not before its time");
+    for expected in [2, 3] {
+        fixture.hands.advance(Duration::from_secs(24 * 60 * 60));
+        both().await;
+        assert_eq!(fixture.versions().await[0], (expected, KeyState::Enabled), "once a day");
+    }
+    let key_id = one.store.context(fixture.tenant, &general).await.unwrap().unwrap().key_id;
+    let enabled = KeyVersion::try_from(3).unwrap();
+    let worn = one.store.reserve_messages(fixture.tenant, key_id, enabled, 1 << 31, 1 << 32).await.unwrap();
+    assert!(worn.is_some());
+    both().await;
+    assert_eq!(fixture.versions().await[0], (4, KeyState::Enabled), "and when it has encrypted enough");
+}
+
+/// Not only at the start.
+#[tokio::test]
+async fn upkeep_is_done_again_and_again() {
+    let fixture = fixture().await;
+    let replica = &fixture.app.shared;
+    let general = "general".parse().unwrap();
+    let long_ago = replica.clock.now() - Duration::from_secs(10 * 24 * 60 * 60);
+    let soon = Duration::from_millis(2);
+    let intervals = Intervals { usage: soon, due: soon };
+    let (stopping, stopped) = watch::channel(());
+    let uses = async {
+        for round in 1..=3 {
+            assert_eq!(fixture.encrypt().await.0, 200);
+            // Another period, so that it begins anew, and that long ago.
+            let days = u32::try_from(round).unwrap();
+            let update = ContextUpdate { rotation_days: Some(days), ..ContextUpdate::default() };
+            let changed = replica.store.update_context(fixture.tenant, &general, &update, long_ago).await;
+            let key_id = changed.unwrap().unwrap().key_id;
+            loop {
+                let versions = replica.store.key_versions(fixture.tenant, key_id, None, 10);
+                let versions = versions.await.unwrap();
+                let encrypts: u64 = versions.iter().map(|version| version.encrypts).sum();
+                if versions.len() == round + 1 && encrypts == round as u64 {
+                    break;
+                }
+                tokio::time::sleep(soon).await;
+            }
+            replica.keyring.poll().await.unwrap();
+        }
+        drop(stopping);
+    };
+    let both = async { tokio::join!(replica.upkeep(intervals, stopped), uses) };
+    tokio::time::timeout(Duration::from_secs(30), both).await.expect("rotated and written down each time");
+}
+
+#[tokio::test]
+async fn a_version_is_destroyed_when_its_waiting_period_is_over_and_not_before() {
+    let fixture = fixture().await;
+    let (one, other) = (&fixture.app.shared, &fixture.second.shared);
+    let store = &one.store;
+    let first =
+        store.enabled_version(fixture.tenant, &"general".parse().unwrap()).await.unwrap().value.unwrap();
+    let now = one.clock.now();
+    let next = crate::contexts::next_version(&first, None, one.keyring.active_kek().unwrap(), now).unwrap();
+    assert!(store.rotate(&next).await.unwrap());
+    let week = Duration::from_secs(7 * 24 * 60 * 60);
+    for (from, to, destroy_at) in [
+        (KeyState::DecryptOnly, KeyState::Disabled, None),
+        (KeyState::Disabled, KeyState::Scheduled, Some(now + week)),
+    ] {
+        let change = StateChange { from, to, destroy_at };
+        assert!(store.set_key_state(&first, &change, now).await.unwrap().is_some());
+    }
+    fixture.hands.advance(week - Duration::from_micros(1));
+    one.destroy_due().await.unwrap();
+    assert_eq!(fixture.versions().await[1], (1, KeyState::Scheduled));
+    fixture.hands.advance(Duration::from_micros(1));
+    let (a, b) = tokio::join!(one.destroy_due(), other.destroy_due());
+    a.and(b).unwrap();
+    assert_eq!(fixture.versions().await[1], (1, KeyState::Destroyed));
+}
+
+/// What remains of the second in which every change holds everywhere is for the query.
+#[tokio::test]
+async fn a_change_holds_on_another_replica_after_one_pause_of_half_a_second_at_most() {
+    let fixture = fixture().await;
+    let (one, other) = (&fixture.app.shared, &fixture.second.shared);
+    let general: Name = "general".parse().unwrap();
+    let (begun, over) = (watch::Sender::new(0), Semaphore::new(0));
+    let polling = other.poll(|pause| {
+        assert!((375..=500).contains(&pause.as_millis()), "{pause:?}");
+        begun.send_modify(|begun| *begun += 1);
+        async { over.acquire().await.unwrap().forget() }
+    });
+    let changes = async {
+        for round in 1..=100 {
+            begun.subscribe().wait_for(|begun| *begun == round).await.unwrap();
+            let deleted = round % 2 == 1;
+            let change = one.store.set_context_deleted(fixture.tenant, &general, deleted, one.clock.now());
+            change.await.unwrap().unwrap();
+            let holds = async || {
+                let found = other.keyring.encryption_key(fixture.tenant, &general).await.unwrap();
+                found.is_none() == deleted
+            };
+            assert!(!holds().await, "round {round}: nobody has asked");
+            over.add_permits(1);
+            begun.subscribe().wait_for(|begun| *begun == round + 1).await.unwrap();
+            assert!(holds().await, "round {round}");
+        }
+    };
+    tokio::select! {
+        () = polling => unreachable!("it polls for ever"),
+        () = changes => {}
+    }
 }
