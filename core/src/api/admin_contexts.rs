@@ -4,14 +4,16 @@ use super::extract::{invalid, next_page, page_size};
 use super::respond::created;
 use super::{Call, Error, Reply, extract, reply};
 use crate::clock::Timestamp;
-use crate::contexts::{Context, MAX_DESCRIPTION, new_context};
+use crate::contexts::{
+    Context, MAX_DESCRIPTION, MAX_ROTATION_DAYS, NewContext, RotationPolicy, StoredVersion, new_context,
+};
 use crate::crypto::{Algorithm, AlgorithmSet, KeyId};
 use crate::id::ContextId;
 use crate::name::Name;
 use crate::store::{self, ContextUpdate, Store};
 
 /// How often a change is tried that others get ahead of.
-const UPDATE_ATTEMPTS: u32 = 5;
+pub(super) const UPDATE_ATTEMPTS: u32 = 5;
 
 /// A context to make.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -25,6 +27,16 @@ pub(crate) struct CreateContext {
     algorithm: Option<String>,
     /// What callers may choose instead; `algorithm` alone unless given.
     allowed_algorithms: Option<Vec<String>>,
+    /// Whether the key may ever be exported; never changes.
+    #[serde(default)]
+    exportable: bool,
+    /// Days from one rotation of the key to the next, 1 to 3650; 0 for never.
+    #[serde(default)]
+    rotation_days: u32,
+    /// How many versions of the key may decrypt after a rotation, the new one among them; older ones become disabled,
+    /// which can be undone. 0 for all.
+    #[serde(default)]
+    keep_last: u32,
 }
 
 /// Changes of a context; what is absent stays.
@@ -34,6 +46,10 @@ pub(crate) struct UpdateContext {
     description: Option<String>,
     algorithm: Option<String>,
     allowed_algorithms: Option<Vec<String>>,
+    /// Days from now to the next rotation of the key, and from that to the one after it, 1 to 3650; 0 for never.
+    rotation_days: Option<u32>,
+    /// How many versions of the key may decrypt after the next rotation; 0 for all.
+    keep_last: Option<u32>,
 }
 
 /// A context as administrators see it.
@@ -50,6 +66,12 @@ pub(crate) struct ContextView {
     allowed_algorithms: AlgorithmSet,
     #[schema(value_type = String)]
     key_id: KeyId,
+    exportable: bool,
+    rotation_days: u32,
+    /// When the key is next rotated by itself.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    rotate_at: Option<Timestamp>,
+    keep_last: u32,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -87,6 +109,10 @@ impl From<Context> for ContextView {
             algorithm: context.algorithm,
             allowed_algorithms: context.allowed_algorithms,
             key_id: context.key_id,
+            exportable: context.exportable,
+            rotation_days: context.rotation.days,
+            rotate_at: context.rotate_at,
+            keep_last: context.rotation.keep_last,
             created_at: context.created_at,
             updated_at: context.updated_at,
             deleted_at: context.deleted_at,
@@ -136,25 +162,37 @@ pub(super) async fn create<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Res
     };
     let allowed =
         parse_algorithms(request.allowed_algorithms.as_deref().unwrap_or_default())?.with(algorithm);
-    let new = new_context(
-        call.tenant(),
+    let rotation = RotationPolicy { days: request.rotation_days, keep_last: request.keep_last };
+    check_rotation_days(rotation.days)?;
+    let new = NewContext {
+        tenant: call.tenant(),
         name,
-        request.description,
-        (algorithm, allowed),
-        call.app.active_kek()?,
-        call.app.clock.now(),
-    )?;
-    match call.app.store.create_context(&new).await {
-        Ok(()) => {}
-        Err(store::Error::Exists) => {
-            return Err(Error::NameTaken(
-                " by another context, which may be deleted: see GET …?deleted=true",
-            ));
-        }
-        Err(error) => return Err(error.into()),
-    }
+        description: request.description,
+        algorithm,
+        allowed_algorithms: allowed,
+        exportable: request.exportable,
+        rotation,
+    };
+    let stored = store_new(call, new).await?;
     call.app.changed().await;
-    Ok(created(&ContextView::from(new.context)))
+    Ok(created(&ContextView::from(stored.context)))
+}
+
+async fn store_new<S: Store>(call: &Call<'_, S>, new: NewContext) -> Result<StoredVersion, Error> {
+    for _ in 0..UPDATE_ATTEMPTS {
+        let stored = new_context(new.clone(), call.active_kek()?, call.app.clock.now())?;
+        match call.app.store.create_context(&stored).await {
+            Ok(()) => return Ok(stored),
+            Err(store::Error::KekNotActive) => call.app.changed().await,
+            Err(store::Error::Exists) => {
+                return Err(Error::NameTaken(
+                    " by another context, which may be deleted: see GET …?deleted=true",
+                ));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Error::Conflict)
 }
 
 /// Shows a context, deleted or not.
@@ -187,6 +225,7 @@ pub(super) async fn update<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Res
     if let Some(description) = &request.description {
         check_description(description)?;
     }
+    check_rotation_days(request.rotation_days.unwrap_or(0))?;
     let algorithm = request.algorithm.as_deref().map(parse_algorithm).transpose()?;
     let allowed = request.allowed_algorithms.as_deref().map(parse_algorithms).transpose()?;
     for _ in 0..UPDATE_ATTEMPTS {
@@ -199,6 +238,8 @@ pub(super) async fn update<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Res
         let update = ContextUpdate {
             description: request.description.clone(),
             algorithms,
+            rotation_days: request.rotation_days,
+            keep_last: request.keep_last,
             read_at: Some(current.updated_at),
         };
         let now = call.app.clock.now();
@@ -243,14 +284,21 @@ async fn set_deleted<S: Store>(call: &mut Call<'_, S>, deleted: bool) -> Result<
     found(changed)
 }
 
-fn named<S: Store>(call: &mut Call<'_, S>) -> Result<Name, Error> {
-    let name: Name = call.parameter.unwrap_or_default().parse().map_err(|_| Error::ContextNotFound)?;
+pub(super) fn named<S: Store>(call: &mut Call<'_, S>) -> Result<Name, Error> {
+    let name: Name = call.parameter(0).parse().map_err(|_| Error::ContextNotFound)?;
     call.facts.context = Some(name.clone());
     Ok(name)
 }
 
 fn found(context: Option<Context>) -> Result<Reply, Error> {
     context.map(|context| reply(&ContextView::from(context))).ok_or(Error::ContextNotFound)
+}
+
+fn check_rotation_days(days: u32) -> Result<(), Error> {
+    if days > MAX_ROTATION_DAYS {
+        return Err(Error::InvalidRequest(format!("`rotation_days` is 0 to {MAX_ROTATION_DAYS}")));
+    }
+    Ok(())
 }
 
 fn check_description(description: &str) -> Result<(), Error> {

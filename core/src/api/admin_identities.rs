@@ -291,8 +291,8 @@ pub(super) async fn revoke_tokens<S: Store>(call: &mut Call<'_, S>) -> Result<Re
 
 /// The identity that the path names, if it is of the caller's tenant.
 async fn identity<S: Store>(call: &mut Call<'_, S>) -> Result<Identity, Error> {
-    let id: IdentityId = call.parameter.unwrap_or_default().parse().map_err(|_| Error::IdentityNotFound)?;
-    let identity = call.app.store.identity(call.tenant(), id).await?.ok_or(Error::IdentityNotFound)?;
+    let id: IdentityId = call.parameter(0).parse().map_err(|_| Error::IdentityNotFound)?;
+    let identity = call.app.store.identity(call.tenant(), id).await?.value.ok_or(Error::IdentityNotFound)?;
     describe(call, &identity);
     Ok(identity)
 }

@@ -24,6 +24,13 @@ impl Text<'_> {
         decoded.map(Zeroizing::new).map_err(|_| Error::InvalidBase64(field))
     }
 
+    /// The bytes that the text says in hexadecimal or, if it is not that, in base64.
+    pub(super) fn decode_hex_or_base64(&self, field: &'static str) -> Result<Vec<u8>, Error> {
+        let hexadecimal = hex::decode(self.0.as_bytes()).ok();
+        let decoded = hexadecimal.or_else(|| base64_simd::STANDARD.decode_to_vec(self.0.as_bytes()).ok());
+        decoded.ok_or_else(|| Error::InvalidRequest(format!("`{field}` is neither hexadecimal nor base64")))
+    }
+
     /// How many bytes [`Text::decode_into`] will write.
     pub(super) fn decoded_length(&self, field: &'static str) -> Result<usize, Error> {
         base64_simd::STANDARD.decoded_length(self.0.as_bytes()).map_err(|_| Error::InvalidBase64(field))

@@ -1,11 +1,13 @@
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Error, Route};
 use crate::app::Shared;
 use crate::auth::Principal;
+use crate::clock::Timestamp;
 use crate::contexts::Context;
-use crate::crypto::KeyVersion;
+use crate::crypto::{Kek, KeyVersion};
 use crate::id::TenantId;
 use crate::keyring::LoadedKey;
 use crate::limits::{Dimension, Level, RefusalKind};
@@ -16,8 +18,8 @@ use crate::store::Store;
 pub(crate) struct Call<'a, S> {
     pub(crate) app: &'a Arc<Shared<S>>,
     pub(crate) route: &'static Route,
-    /// The value of the path's parameter.
-    pub(crate) parameter: Option<&'a str>,
+    /// The values of the path's parameters, in their order.
+    pub(crate) parameters: &'a [String],
     pub(crate) query: &'a str,
     pub(crate) address: IpAddr,
     /// `None` on public routes.
@@ -36,6 +38,8 @@ pub(crate) struct Facts {
     pub(crate) failed: u32,
     pub(crate) bytes: u64,
     pub(crate) detail: Option<String>,
+    /// Of a batch, the versions that items asked for and that may not decrypt.
+    pub(crate) refused_versions: BTreeSet<KeyVersion>,
     pub(crate) levels: Vec<Level>,
     /// Whether the request has paid.
     pub(crate) charged: bool,
@@ -49,6 +53,21 @@ impl<S: Store> Call<'_, S> {
     /// On public routes, whose operations do not ask.
     pub(crate) fn principal(&self) -> &Principal {
         self.principal.expect("routes with a scope run with a principal")
+    }
+
+    /// A parameter of the path by its place; empty, which is the name of nothing, if the path has none there.
+    pub(crate) fn parameter(&self, index: usize) -> &str {
+        self.parameters.get(index).map_or("", String::as_str)
+    }
+
+    /// The key-encryption key that wraps new keys.
+    pub(crate) fn active_kek(&self) -> Result<&Kek, Error> {
+        self.app.keyring.active_kek().map_err(|missing| Error::Internal(missing.into()))
+    }
+
+    /// The time by the database's clock, for what must not depend on that of one replica.
+    pub(crate) async fn store_time(&self) -> Result<Timestamp, Error> {
+        Ok(self.app.store.heartbeat(&self.app.replica).await?)
     }
 
     pub(crate) fn tenant(&self) -> TenantId {

@@ -57,6 +57,7 @@ pub(super) async fn decrypt<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Re
     let associated_data = decode_optional(request.associated_data.as_ref(), "associated_data")?;
     let keys = key.decryption_keys().ok_or(Error::KeyVersionDisabled)?;
     let plaintext = envelope::open_in_place(keys, &mut ciphertext, &associated_data)?;
+    key.count_decrypts(1);
     call.facts.bytes = plaintext.len() as u64;
     Ok(reply(&DecryptReply {
         plaintext: Base64(plaintext),

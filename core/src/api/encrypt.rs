@@ -63,6 +63,18 @@ pub(crate) struct AlgorithmDetails {
     key_bits: usize,
 }
 
+impl<'a> EncryptReply<'a> {
+    pub(super) fn new(ciphertext: Base64<'a>, algorithm: Algorithm, key: &LoadedKey) -> Self {
+        Self {
+            ciphertext,
+            algorithm: algorithm.into(),
+            key_id: key.context().key_id,
+            key_version: key.version(),
+            warnings: &[],
+        }
+    }
+}
+
 impl From<Algorithm> for AlgorithmDetails {
     fn from(algorithm: Algorithm) -> Self {
         Self { name: algorithm.name(), mode: algorithm.mode(), key_bits: algorithm.key_bits() }
@@ -87,14 +99,11 @@ pub(super) async fn encrypt<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Re
     count_messages(call, &key, algorithm, 1).await?;
     let associated_data = decode_optional(request.associated_data.as_ref(), "associated_data")?;
     let (ciphertext, length) = seal(&key, algorithm, &request.plaintext, &associated_data)?;
+    key.count_encrypts(1);
     call.facts.bytes = length as u64;
-    Ok(reply(&EncryptReply {
-        ciphertext: Base64(&ciphertext),
-        algorithm: algorithm.into(),
-        key_id: key.context().key_id,
-        key_version: key.version(),
-        warnings: if request.usage.is_some() { &[USAGE_IGNORED] } else { &[] },
-    }))
+    let sealed = EncryptReply::new(Base64(&ciphertext), algorithm, &key);
+    let warnings = if request.usage.is_some() { &[USAGE_IGNORED][..] } else { &[] };
+    Ok(reply(&EncryptReply { warnings, ..sealed }))
 }
 
 /// The context's algorithm, or the caller's choice if the context allows it.

@@ -1,6 +1,7 @@
 use http::Method;
 
 use crate::auth::{IssueError, Scope, TokenError};
+use crate::contexts::KeyState;
 use crate::crypto::{self, Algorithm, AlgorithmSet};
 use crate::keyring;
 use crate::limits::{Refusal, RefusalKind};
@@ -30,6 +31,55 @@ pub enum Error {
     /// No such context.
     #[error("there is no such context; GET /api/v1/contexts lists those that this identity may use")]
     ContextNotFound,
+    /// The context's key has no such version.
+    #[error("the context's key has no such version; GET /api/admin/contexts/{{name}}/keys lists them")]
+    KeyVersionNotFound,
+    /// A version cannot come from its state to that one.
+    #[error("{}", state_conflict(*.from, *.to))]
+    KeyStateConflict {
+        /// The state that it has.
+        from: KeyState,
+        /// The state that was asked for.
+        to: KeyState,
+    },
+    /// No such signing key, or of another tenant, or of a deleted context.
+    #[error(
+        "there is no such signing key; GET /api/v1/signatures/keys lists those that this identity may use"
+    )]
+    SigningKeyNotFound,
+    /// The signing key is not enabled.
+    #[error(
+        "this signing key is scheduled for destruction or destroyed; \
+         POST /api/v1/signatures/keys/{{id}}/restore brings it back before it is destroyed"
+    )]
+    SigningKeyDisabled,
+    /// A signing key cannot come from its state to the one that was asked for.
+    #[error("{}", signing_key_conflict(*.0))]
+    SigningKeyConflict(KeyState),
+    /// The signing key is of another context than the caller says.
+    #[error("the signing key belongs to another context than `context` says")]
+    SigningContextMismatch,
+    /// No such transport key, or of another context, or used, or expired.
+    #[error(
+        "this context has no such transport key, or it was used or has expired; \
+         POST /api/admin/contexts/{{name}}/transport-key makes another"
+    )]
+    TransportKeyNotFound,
+    /// The context's key may not leave.
+    #[error("the keys of this context may not leave the service: it was not created with `exportable`")]
+    KeyExportForbidden,
+    /// A key that was brought does not unwrap, or is not what the context needs.
+    #[error("`wrapped_key` cannot be taken: {0}")]
+    InvalidWrappedKey(&'static str),
+    /// A key that was brought was never random.
+    #[error("the key in `wrapped_key` repeats one byte; bring one from a random generator")]
+    WeakKey,
+    /// A key that was brought is here already.
+    #[error("the key in `wrapped_key` is here already, as a version of a context's key; bring a fresh one")]
+    KeyKnown,
+    /// A public key that cannot be used.
+    #[error("the public key cannot be used: {0}")]
+    InvalidPublicKey(&'static str),
     /// No such identity.
     #[error("there is no such identity")]
     IdentityNotFound,
@@ -58,7 +108,10 @@ pub enum Error {
     #[error("the ciphertext belongs to another context than `context` says")]
     ContextMismatch,
     /// The key version may not be used.
-    #[error("the key version is disabled")]
+    #[error(
+        "this key version may not decrypt: it is disabled, scheduled for destruction or destroyed; an administrator sees \
+         which with GET /api/admin/contexts/{{name}}/keys"
+    )]
     KeyVersionDisabled,
     /// The key version has encrypted as much as its algorithm allows.
     #[error("this context's key has encrypted as many messages as its algorithm allows; rotate it")]
@@ -74,6 +127,14 @@ pub enum Error {
     /// No such algorithm.
     #[error("there is no such algorithm; the algorithms are {}", list(AlgorithmSet::ALL))]
     UnknownAlgorithm,
+    /// No such algorithm of another kind.
+    #[error("there is no such {kind}; there are {known}")]
+    UnknownAlgorithmOf {
+        /// What was asked for.
+        kind: &'static str,
+        /// The names of those that there are.
+        known: String,
+    },
     /// More items than a batch may have.
     #[error("a batch has 1 to {0} items")]
     BatchSize(usize),
@@ -111,6 +172,31 @@ pub enum Error {
 
 fn list(algorithms: AlgorithmSet) -> String {
     algorithms.iter().map(Algorithm::name).collect::<Vec<_>>().join(", ")
+}
+
+fn state_conflict(from: KeyState, to: KeyState) -> String {
+    let advice = match (from, to) {
+        (KeyState::Destroyed, _) => "its bytes are gone for good",
+        (KeyState::Enabled, _) => "rotate the key first; then this version only decrypts and can be disabled",
+        (_, KeyState::Enabled) => "only a new version is ever enabled; rotate the key",
+        (_, KeyState::Destroyed) => "time alone destroys a version; schedule its destruction",
+        (KeyState::DecryptOnly, KeyState::Scheduled) => {
+            "disable it first, to see whether anybody still needs it"
+        }
+        (KeyState::Scheduled, _) => "cancel its destruction by setting it to `disabled` first",
+        _ => "it is in that state already",
+    };
+    format!("this version is `{}` and cannot become `{}`: {advice}", from.name(), to.name())
+}
+
+const fn signing_key_conflict(state: KeyState) -> &'static str {
+    match state {
+        KeyState::Destroyed => "this signing key is destroyed: its bytes are gone for good",
+        KeyState::Scheduled => {
+            "this signing key is scheduled for destruction already; restore it first to choose another time"
+        }
+        _ => "this signing key is enabled: there is nothing to restore",
+    }
 }
 
 fn refusal(refusal: &Refusal) -> String {

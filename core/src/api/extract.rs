@@ -1,10 +1,13 @@
 //! From requests to values.
 
+use std::str::FromStr;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use super::Error;
+use super::body::Text;
 use crate::name::Name;
 
 const DEFAULT_PAGE: u32 = 100;
@@ -34,6 +37,20 @@ pub(super) fn query<T: DeserializeOwned>(query: &str) -> Result<T, Error> {
             redact(&error.to_string())
         ))
     })
+}
+
+/// The algorithm of that name, or the default if none is named. `known` are the names, for whoever is wrong.
+///
+/// # Errors
+///
+/// [`Error::UnknownAlgorithmOf`] that repeats nothing of what was asked for.
+pub(super) fn algorithm<T: FromStr + Default, const N: usize>(
+    asked: Option<&Text<'_>>,
+    kind: &'static str,
+    known: [&str; N],
+) -> Result<T, Error> {
+    let Some(asked) = asked else { return Ok(T::default()) };
+    asked.as_str().parse().map_err(|_| Error::UnknownAlgorithmOf { kind, known: known.join(", ") })
 }
 
 /// The size of a page of a list: 1 to 1000, 100 unless asked otherwise.

@@ -7,7 +7,8 @@ use utoipa::OpenApi;
 
 use super::respond::{HTML, JSON, Problem};
 use super::{
-    Reply, admin_contexts, admin_identities, batch, contexts, decrypt, encrypt, health, respond, stream,
+    Reply, admin_contexts, admin_identities, admin_key_transport, admin_keys, batch, contexts, datakey,
+    decrypt, encrypt, hash, health, mac, random, respond, rewrap, signatures, stream,
 };
 
 /// What every route can answer besides its success.
@@ -31,10 +32,27 @@ pub(crate) struct AnyProblem(Problem<'static>);
     paths(
         encrypt::encrypt,
         decrypt::decrypt,
+        rewrap::rewrap,
         batch::encrypt,
         batch::decrypt,
+        batch::rewrap,
         stream::encrypt,
         stream::decrypt,
+        stream::rewrap,
+        datakey::datakey,
+        hash::hash,
+        hash::verify,
+        mac::mac,
+        mac::verify,
+        mac::generate_key,
+        random::random,
+        signatures::keys::generate,
+        signatures::keys::list,
+        signatures::keys::public,
+        signatures::keys::delete,
+        signatures::keys::restore,
+        signatures::sign::sign,
+        signatures::verify::verify,
         contexts::list,
         admin_contexts::list,
         admin_contexts::create,
@@ -42,6 +60,12 @@ pub(crate) struct AnyProblem(Problem<'static>);
         admin_contexts::update,
         admin_contexts::delete,
         admin_contexts::restore,
+        admin_keys::rotate,
+        admin_keys::list,
+        admin_keys::set_state,
+        admin_key_transport::make_transport_key,
+        admin_key_transport::import,
+        admin_key_transport::export,
         admin_identities::list,
         admin_identities::create,
         admin_identities::get,
@@ -60,6 +84,7 @@ pub(crate) struct AnyProblem(Problem<'static>);
     modifiers(&BearerToken),
     tags(
         (name = "Data plane", description = "What applications use"),
+        (name = "Signatures", description = "Signing keys, and what they make"),
         (name = "Administration", description = "Contexts, identities and tokens"),
         (name = "Health", description = "For load balancers and operators"),
         (name = "Documents", description = "This document"),

@@ -166,6 +166,18 @@ const fn status_and_code(error: &Error) -> (StatusCode, &'static str) {
         Error::ContextForbidden => (StatusCode::FORBIDDEN, "context_forbidden"),
         Error::RoleForbidden(_) => (StatusCode::FORBIDDEN, "role_forbidden"),
         Error::ContextNotFound => (StatusCode::NOT_FOUND, "context_not_found"),
+        Error::KeyVersionNotFound => (StatusCode::NOT_FOUND, "key_version_not_found"),
+        Error::KeyStateConflict { .. } => (StatusCode::CONFLICT, "key_state_conflict"),
+        Error::SigningKeyNotFound => (StatusCode::NOT_FOUND, "signing_key_not_found"),
+        Error::SigningKeyDisabled => (StatusCode::CONFLICT, "signing_key_disabled"),
+        Error::SigningKeyConflict(_) => (StatusCode::CONFLICT, "key_state_conflict"),
+        Error::SigningContextMismatch => (StatusCode::BAD_REQUEST, "context_mismatch"),
+        Error::TransportKeyNotFound => (StatusCode::NOT_FOUND, "transport_key_not_found"),
+        Error::KeyExportForbidden => (StatusCode::FORBIDDEN, "key_export_forbidden"),
+        Error::InvalidWrappedKey(_) => (StatusCode::BAD_REQUEST, "invalid_wrapped_key"),
+        Error::KeyKnown => (StatusCode::CONFLICT, "key_known"),
+        Error::WeakKey => (StatusCode::UNPROCESSABLE_ENTITY, "weak_key"),
+        Error::InvalidPublicKey(_) => (StatusCode::BAD_REQUEST, "invalid_public_key"),
         Error::IdentityNotFound => (StatusCode::NOT_FOUND, "identity_not_found"),
         Error::InvalidRequest(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
         Error::InvalidBase64(_) => (StatusCode::BAD_REQUEST, "invalid_base64"),
@@ -178,7 +190,9 @@ const fn status_and_code(error: &Error) -> (StatusCode, &'static str) {
         Error::KeyVersionDisabled => (StatusCode::CONFLICT, "key_version_disabled"),
         Error::KeyExhausted => (StatusCode::CONFLICT, "key_exhausted"),
         Error::AlgorithmNotAllowed { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "algorithm_not_allowed"),
-        Error::UnknownAlgorithm => (StatusCode::UNPROCESSABLE_ENTITY, "unknown_algorithm"),
+        Error::UnknownAlgorithm | Error::UnknownAlgorithmOf { .. } => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "unknown_algorithm")
+        }
         Error::BatchSize(_) => (StatusCode::UNPROCESSABLE_ENTITY, "batch_size"),
         Error::RateLimited(refusal) => match refusal.kind {
             RefusalKind::Exhausted { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),

@@ -1,6 +1,6 @@
 use http::Method;
 
-use super::{DATA_PLANE, ROUTES, Route};
+use super::{ALIASES, DATA_PLANE, ROUTES, Route};
 
 /// Finds routes by path and method.
 pub(crate) struct Router {
@@ -9,8 +9,8 @@ pub(crate) struct Router {
 
 /// What stands at a path.
 pub(crate) enum RouteMatch {
-    /// This route, with the value of the path's parameter, if it has one.
-    Found(&'static Route, Option<String>),
+    /// This route, with the values of the path's parameters in their order.
+    Found(&'static Route, Vec<String>),
     /// Other methods only: these.
     MethodNotAllowed(Vec<Method>),
     /// Nothing.
@@ -21,8 +21,9 @@ impl Router {
     pub(crate) fn new() -> Self {
         let mut paths: Vec<(String, Vec<&'static Route>)> = Vec::new();
         for route in ROUTES {
-            let short = route.path.strip_prefix(DATA_PLANE).map(|rest| format!("/v1/{rest}"));
-            for path in std::iter::once(route.path.to_owned()).chain(short) {
+            let aliases = ALIASES.iter().filter(|(_, path)| *path == route.path).map(|(alias, _)| *alias);
+            let whole = std::iter::once(route.path).chain(aliases);
+            for path in whole.flat_map(with_short) {
                 match paths.iter_mut().find(|(known, _)| *known == path) {
                     Some((_, routes)) => routes.push(route),
                     None => paths.push((path, vec![route])),
@@ -41,8 +42,8 @@ impl Router {
         let wanted = if method == Method::HEAD { &Method::GET } else { method };
         match found.value.iter().find(|route| route.method == *wanted) {
             Some(route) => {
-                let parameter = found.params.iter().next().map(|(_, value)| decoded(value));
-                RouteMatch::Found(route, parameter)
+                let parameters = found.params.iter().map(|(_, value)| decoded(value)).collect();
+                RouteMatch::Found(route, parameters)
             }
             None => {
                 let mut allowed: Vec<_> = found.value.iter().map(|route| route.method.clone()).collect();
@@ -53,6 +54,12 @@ impl Router {
             }
         }
     }
+}
+
+/// A path, and of the data plane its other form.
+fn with_short(path: &str) -> impl Iterator<Item = String> {
+    let short = path.strip_prefix(DATA_PLANE).map(|rest| format!("/v1/{rest}"));
+    std::iter::once(path.to_owned()).chain(short)
 }
 
 /// A parameter without percent-encoding (RFC 3986 section 2.1); what is no UTF-8 then stays as it was sent, and so is no
@@ -82,6 +89,12 @@ mod tests {
             assert_eq!(operation(route.method.clone(), short), Some(route.operation));
         }
         assert_eq!(operation(Method::GET, "/admin/contexts"), None);
+        for (alias, path) in ALIASES {
+            assert_ne!(operation(Method::POST, path), None, "{path}");
+            for alias in [alias, alias.strip_prefix("/api").unwrap()] {
+                assert_eq!(operation(Method::POST, alias), operation(Method::POST, path), "{alias}");
+            }
+        }
     }
 
     #[test]
@@ -92,11 +105,16 @@ mod tests {
             [("a-b", "a-b"), ("%61%2Db", "a-b"), ("a%2Fb", "a/b"), ("%ff", "%ff"), ("%", "%")]
         {
             let path = format!("/api/admin/contexts/{sent}");
-            let RouteMatch::Found(_, Some(name)) = router.find(&Method::GET, &path) else {
+            let RouteMatch::Found(_, parameters) = router.find(&Method::GET, &path) else {
                 panic!("a context by name");
             };
-            assert_eq!(name, meant);
+            assert_eq!(parameters, [meant]);
         }
+        let version = "/api/admin/contexts/a%2Db/keys/12";
+        let RouteMatch::Found(_, parameters) = router.find(&Method::PUT, version) else {
+            panic!("a version by name and number");
+        };
+        assert_eq!(parameters, ["a-b", "12"]);
         let RouteMatch::MethodNotAllowed(allowed) = router.find(&Method::PATCH, "/api/admin/contexts") else {
             panic!("the path has other methods");
         };

@@ -61,7 +61,7 @@ impl Role {
         match self {
             Self::Operator => [Scope::ContextsRead, Scope::IdentitiesManage].into_iter().collect(),
             Self::Admin => Scope::ALL.into_iter().collect(),
-            Self::Service => [Scope::Encrypt, Scope::Decrypt, Scope::ContextsRead].into_iter().collect(),
+            Self::Service => Scope::ALL.into_iter().filter(|scope| scope.is_data_plane()).collect(),
         }
     }
 }

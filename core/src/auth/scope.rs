@@ -9,27 +9,98 @@ pub enum Scope {
     Encrypt,
     /// Decrypt, one item or a batch or a stream.
     Decrypt,
+    /// Encrypt again under the newest key version, one item or a batch or a stream, without seeing the plaintext.
+    Rewrap,
+    /// Get data keys, which callers encrypt with themselves.
+    DataKey,
+    /// Compute hashes.
+    Hash,
+    /// Compute and verify message authentication codes, and make keys for them.
+    Mac,
+    /// Get random bytes.
+    Random,
+    /// Sign.
+    Sign,
+    /// Verify signatures and read public keys.
+    Verify,
+    /// Make and delete signing keys.
+    SignManage,
     /// List the contexts that the caller may use.
     ContextsRead,
     /// Manage contexts.
     ContextsManage,
+    /// Rotate a context's key.
+    Rotate,
+    /// Change the states of key versions, and bring keys.
+    KeysManage,
+    /// Take out the keys of contexts that allow it.
+    KeysExport,
     /// Manage identities and issue tokens for them.
     IdentitiesManage,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 5] =
-        [Self::Encrypt, Self::Decrypt, Self::ContextsRead, Self::ContextsManage, Self::IdentitiesManage];
+    pub const ALL: [Self; 16] = [
+        Self::Encrypt,
+        Self::Decrypt,
+        Self::Rewrap,
+        Self::DataKey,
+        Self::Hash,
+        Self::Mac,
+        Self::Random,
+        Self::Sign,
+        Self::Verify,
+        Self::SignManage,
+        Self::ContextsRead,
+        Self::ContextsManage,
+        Self::Rotate,
+        Self::KeysManage,
+        Self::KeysExport,
+        Self::IdentitiesManage,
+    ];
 
     /// As written in tokens, rows and requests.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Encrypt => "encrypt",
             Self::Decrypt => "decrypt",
+            Self::Rewrap => "rewrap",
+            Self::DataKey => "datakey",
+            Self::Hash => "hash",
+            Self::Mac => "mac",
+            Self::Random => "random",
+            Self::Sign => "sign",
+            Self::Verify => "verify",
+            Self::SignManage => "sign:manage",
             Self::ContextsRead => "contexts:read",
             Self::ContextsManage => "contexts:manage",
+            Self::Rotate => "rotate",
+            Self::KeysManage => "keys:manage",
+            Self::KeysExport => "keys:export",
             Self::IdentitiesManage => "identities:manage",
+        }
+    }
+
+    /// Whether it is about using keys, and not about administering them or those who use them.
+    pub const fn is_data_plane(self) -> bool {
+        match self {
+            Self::Encrypt
+            | Self::Decrypt
+            | Self::Rewrap
+            | Self::DataKey
+            | Self::Hash
+            | Self::Mac
+            | Self::Random
+            | Self::Sign
+            | Self::Verify
+            | Self::SignManage
+            | Self::ContextsRead => true,
+            Self::ContextsManage
+            | Self::Rotate
+            | Self::KeysManage
+            | Self::KeysExport
+            | Self::IdentitiesManage => false,
         }
     }
 }
@@ -106,6 +177,15 @@ impl fmt::Display for ScopeSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A set finds a scope by its number, and `ALL` is how names are read.
+    #[test]
+    fn all_scopes_are_listed_in_the_order_of_their_numbers() {
+        for (index, scope) in Scope::ALL.into_iter().enumerate() {
+            assert_eq!(usize::from(scope as u8), index);
+            assert_eq!(scope.name().parse(), Ok(scope));
+        }
+    }
 
     #[test]
     fn sets_are_written_as_oauth_scopes() {
