@@ -49,6 +49,7 @@ pub use redis::{Redis, RedisFlavour, RedisUrl};
 pub use secrets::{SecretName, Secrets, generate_env_lines};
 pub use server::Server;
 
+pub(crate) use crypto::MASTER_KEY_PREVIOUS;
 pub(crate) use secrets::Partial;
 
 use environment::Environment;

@@ -5,9 +5,12 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+mod destructions;
 mod filesystem;
+mod restored;
 mod secrets;
 
+pub use destructions::{DESTRUCTIONS_FILE, DestructionLog};
 pub use filesystem::is_on_mounted_volume;
 pub use secrets::ResolvedSecrets;
 
@@ -146,6 +149,12 @@ pub enum DataDirError {
     /// A server holds the lock.
     #[error("DATA_DIR: another server process is running on {}: stop it, or use PostgreSQL for several", path.display())]
     InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The database came from a backup, and what must follow has not been done.
+    #[error("DATA_DIR: {} was restored from a backup: run `cryptoserve doctor --after-restore` first", path.display())]
+    Restored {
         /// The directory.
         path: PathBuf,
     },

@@ -46,7 +46,7 @@ fn text(file: &str, token: &str, address: SocketAddr) -> String {
         r#"
   CryptoServe {version} on http://{address}
 
-  Data and secrets   beside {file}: back them up together, and keep the secrets apart
+  Data and secrets   beside {file}: `cryptoserve backup` copies the data; keep the secrets elsewhere
   Documentation      http://{address}/docs
 
   Get a token, in another terminal:

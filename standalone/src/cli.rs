@@ -8,9 +8,13 @@ use cryptoserve_core::auth::{ContextGrant, Role};
 use cryptoserve_core::config::{ConfigError, parse_duration};
 use cryptoserve_core::name::Name;
 
+mod recovery;
+mod rewrap_keys;
 mod transfer;
 
 use crate::client::ServerUrl;
+pub(crate) use recovery::{BackupArgs, DoctorArgs, RestoreArgs};
+pub(crate) use rewrap_keys::RewrapKeysArgs;
 pub(crate) use transfer::{DecryptArgs, EncryptArgs, TransferArgs};
 
 /// The name of the identity that `cryptoserve token` uses unless told otherwise.
@@ -73,6 +77,11 @@ pub(crate) enum Command {
     /// master key or the salt loses the data. They must be the same on every replica.
     #[command(after_help = "Example:\n  cryptoserve keygen > secrets.env && chmod 600 secrets.env")]
     Keygen,
+    /// List the master keys, or wrap every key under another one
+    ///
+    /// Works on the store directly, beside servers that run, and so needs the server's configuration. Refuses as long as a
+    /// replica that is alive does not know the new master key.
+    RewrapKeys(RewrapKeysArgs),
     /// Ask a server whether it is ready; for containers, which may have no curl
     ///
     /// Exit code 0 when it answers 200 within three seconds, else 1.
@@ -81,6 +90,12 @@ pub(crate) enum Command {
     Encrypt(EncryptArgs),
     /// Decrypt a file or standard input through a server
     Decrypt(DecryptArgs),
+    /// Copy the embedded store to a directory, while a server runs
+    Backup(BackupArgs),
+    /// Put a backup of the embedded store in place, on a machine that has none
+    Restore(RestoreArgs),
+    /// Make a restored database fit to serve, before it does
+    Doctor(DoctorArgs),
     /// Print a script that completes this command in a shell
     #[command(
         after_help = "Example:\n  cryptoserve completions bash > ~/.local/share/bash-completion/completions/cryptoserve"
@@ -101,7 +116,7 @@ pub(crate) struct TokenArgs {
     /// For an administrator: its contexts and identities, and everything that services may do; at most 12h
     #[arg(long, group = "holder")]
     admin: bool,
-    /// For an operator: the deployment itself, no keys; at most 12h
+    /// For an operator, who manages identities: uses no key, but may give others, or itself, any right; at most 12h
     #[arg(long, group = "holder")]
     operator: bool,
     /// For a service of this name [default: default]

@@ -12,6 +12,7 @@ use crate::exit::Failure;
 /// What a command needs of this machine before it can open the store.
 pub(crate) struct Opened {
     pub(crate) secrets: Secrets,
+    data_dir: Option<DataDir>,
     /// Held as long as this lives.
     _lock: Option<ServerLock>,
 }
@@ -28,13 +29,40 @@ impl Opened {
     pub(crate) fn for_server(config: &Config) -> Result<Self, Failure> {
         let data_dir = DataDir::of_store(&config.database)?;
         let lock = data_dir.as_ref().map(DataDir::lock_server).transpose()?;
+        check_restored(data_dir.as_ref())?;
         Self::open(config, data_dir, lock)
     }
 
     /// For a command beside the server.
     pub(crate) fn for_command(config: &Config) -> Result<Self, Failure> {
         let data_dir = DataDir::of_store(&config.database)?;
+        check_restored(data_dir.as_ref())?;
         Self::open(config, data_dir, None)
+    }
+
+    /// For a command that only changes the schema, which may also come before [`Opened::for_recovery`].
+    pub(crate) fn for_migration(config: &Config) -> Result<Self, Failure> {
+        Self::open(config, DataDir::of_store(&config.database)?, None)
+    }
+
+    /// For the command that makes a restored database usable, while no server runs.
+    pub(crate) fn for_recovery(config: &Config) -> Result<Self, Failure> {
+        if let DatabaseUrl::Sqlite(database) = &config.database.url
+            && !database.exists()
+        {
+            return Err(Failure::configuration(format!(
+                "{} does not exist: run `cryptoserve restore` first; DATA_DIR and DATABASE_URL say where the store is",
+                database.display(),
+            )));
+        }
+        let data_dir = DataDir::of_store(&config.database)?;
+        let lock = data_dir.as_ref().map(DataDir::lock_server).transpose()?;
+        Self::open(config, data_dir, lock)
+    }
+
+    /// Lets the others use the restored database.
+    pub(crate) fn clear_restored(&self) -> Result<(), Failure> {
+        Ok(self.data_dir.as_ref().map_or(Ok(()), DataDir::clear_restored)?)
     }
 
     fn open(config: &Config, data_dir: Option<DataDir>, lock: Option<ServerLock>) -> Result<Self, Failure> {
@@ -45,7 +73,7 @@ impl Opened {
                 "secrets were generated; whoever loses this file loses all encrypted data: keep a copy, apart from the data"
             );
         }
-        Ok(Self { secrets, _lock: lock })
+        Ok(Self { secrets, data_dir, _lock: lock })
     }
 
     /// Opens the store and gives it to `command`.
@@ -63,4 +91,9 @@ impl Opened {
             }
         }
     }
+}
+
+/// Nothing uses a backup that was put in place before it was looked after.
+fn check_restored(data_dir: Option<&DataDir>) -> Result<(), Failure> {
+    Ok(data_dir.map_or(Ok(()), DataDir::check_restored)?)
 }

@@ -4,8 +4,10 @@ use std::fmt;
 use std::process::ExitCode;
 
 use cryptoserve_core::app::SetupError;
+use cryptoserve_core::backup::BackupError;
 use cryptoserve_core::config::ConfigError;
 use cryptoserve_core::data_dir::DataDirError;
+use cryptoserve_core::master_key;
 use cryptoserve_core::store;
 use cryptoserve_core::telemetry::causes;
 
@@ -57,6 +59,12 @@ impl From<DataDirError> for Failure {
     }
 }
 
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Self {
+        if error.is_usage() { Self::configuration(causes(&error)) } else { Self::failed(causes(&error)) }
+    }
+}
+
 impl From<store::Error> for Failure {
     fn from(error: store::Error) -> Self {
         Self::failed(causes(&error))
@@ -67,6 +75,16 @@ impl From<SetupError> for Failure {
     fn from(error: SetupError) -> Self {
         match error {
             SetupError::MissingKek(missing) => Self::configuration(missing),
+            other => Self::failed(causes(&other)),
+        }
+    }
+}
+
+impl From<master_key::Error> for Failure {
+    fn from(error: master_key::Error) -> Self {
+        use master_key::Error::{MissingKek, NotKnownHere};
+        match error {
+            NotKnownHere { .. } | MissingKek(_) => Self::configuration(error),
             other => Self::failed(causes(&other)),
         }
     }

@@ -16,7 +16,9 @@ use std::io::{IsTerminal, Write, stderr};
 use std::process::ExitCode;
 
 use cli::{Cli, Command};
-use commands::{completions, healthcheck, keygen, migrate, serve, token, transfer};
+use commands::{
+    backup, completions, doctor, healthcheck, keygen, migrate, rewrap_keys, serve, token, transfer,
+};
 use cryptoserve_core::config::Config;
 use cryptoserve_core::telemetry;
 use exit::Failure;
@@ -45,9 +47,13 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Migrate => migrate::migrate(configured()?).await,
             Command::Token(args) => token::token(configured()?, args).await,
             Command::Keygen => keygen::run().map_err(Failure::failed),
+            Command::RewrapKeys(args) => rewrap_keys::rewrap_keys(configured()?, args).await,
             Command::Healthcheck(args) => healthcheck::run(args).await.map_err(Failure::failed),
             Command::Encrypt(args) => Ok(transfer::encrypt(args).await?),
             Command::Decrypt(args) => Ok(transfer::decrypt(args).await?),
+            Command::Backup(args) => backup::backup(&configured()?, &args),
+            Command::Restore(args) => backup::restore(&configured()?, &args),
+            Command::Doctor(args) => doctor::doctor(configured()?, args).await,
             Command::Completions { shell } => completions::run(shell).map_err(Failure::failed),
         }
     })

@@ -12,8 +12,10 @@ pub const MASTER_KEY_BYTES: usize = 32;
 /// The fewest bytes of `HKDF_SALT`.
 pub const MIN_HKDF_SALT_BYTES: usize = 16;
 
-pub(super) const VARIABLES: &[&str] =
-    &["CRYPTOSERVE_MASTER_KEY", "CRYPTOSERVE_MASTER_KEY_PREVIOUS", "HKDF_SALT"];
+/// The variable that lists further master keys; with the embedded store also a line of its secrets file.
+pub(crate) const MASTER_KEY_PREVIOUS: &str = "CRYPTOSERVE_MASTER_KEY_PREVIOUS";
+
+pub(super) const VARIABLES: &[&str] = &["CRYPTOSERVE_MASTER_KEY", MASTER_KEY_PREVIOUS, "HKDF_SALT"];
 
 /// What keys are wrapped with. Each `None` occurs only with the embedded store, which then keeps one in `DATA_DIR`.
 #[derive(Clone, Debug)]
@@ -62,7 +64,7 @@ struct Variables {
 impl Crypto {
     pub(super) fn read(env: &mut Environment) -> Self {
         let vars: Variables = env.read(VARIABLES);
-        let previous = env.list("CRYPTOSERVE_MASTER_KEY_PREVIOUS", vars.cryptoserve_master_key_previous);
+        let previous = env.list(MASTER_KEY_PREVIOUS, vars.cryptoserve_master_key_previous);
         Self {
             master_key: env.optional("CRYPTOSERVE_MASTER_KEY", vars.cryptoserve_master_key).map(|key| key.0),
             master_key_previous: previous.into_iter().map(|key| key.0).collect(),

@@ -5,7 +5,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::auth::JwtKey;
-use super::crypto::{HkdfSalt, MASTER_KEY_BYTES, MasterKey};
+use super::crypto::{HkdfSalt, MASTER_KEY_BYTES, MASTER_KEY_PREVIOUS, MasterKey};
 use super::setting::Parse;
 use super::{Auth, Crypto};
 use crate::secret::Secret;
@@ -23,6 +23,38 @@ pub struct Secrets {
     pub jwt_key_previous: Vec<Secret<Vec<u8>>>,
     /// Salt of the derivation from the master key; at least 16 bytes.
     pub hkdf_salt: Secret<Vec<u8>>,
+}
+
+impl Secrets {
+    /// The three, and the further master keys if there are any, as lines `NAME=value`; `None` if one holds a line break, which such lines cannot.
+    pub fn env_lines(&self) -> Option<Secret<String>> {
+        let master_key = Zeroizing::new(hex::encode(self.master_key.expose()));
+        // Of its final size from the start: growing would leave a copy behind.
+        let length = 256
+            + 65 * (1 + self.master_key_previous.len())
+            + self.jwt_key.expose().len()
+            + self.hkdf_salt.expose().len();
+        let mut lines = Zeroizing::new(String::with_capacity(length));
+        for (name, value) in [
+            (SecretName::MasterKey, master_key.as_str()),
+            (SecretName::JwtKey, std::str::from_utf8(self.jwt_key.expose()).ok()?),
+            (SecretName::HkdfSalt, std::str::from_utf8(self.hkdf_salt.expose()).ok()?),
+        ] {
+            if value.contains(['\r', '\n']) {
+                return None;
+            }
+            lines.extend([name.variable(), "=", value, "\n"]);
+        }
+        for (i, key) in self.master_key_previous.iter().enumerate() {
+            let key = Zeroizing::new(hex::encode(key.expose()));
+            let before = if i == 0 { [MASTER_KEY_PREVIOUS, "="] } else { [",", ""] };
+            lines.extend([before[0], before[1], &key]);
+        }
+        if !self.master_key_previous.is_empty() {
+            lines.push('\n');
+        }
+        Some(Secret::new(std::mem::take(&mut *lines)))
+    }
 }
 
 /// One of the three secrets that every deployment has.
@@ -103,6 +135,14 @@ impl Partial {
             SecretName::JwtKey => self.auth.jwt_key = Some(JwtKey::parse(text)?.0),
             SecretName::HkdfSalt => self.crypto.hkdf_salt = Some(HkdfSalt::parse(text)?.0),
         }
+        Ok(())
+    }
+
+    /// Adds further master keys from their list; the error continues the variable's name.
+    pub(crate) fn add_master_keys(&mut self, text: &str) -> Result<(), &'static str> {
+        let keys = Vec::<MasterKey>::parse(text)
+            .map_err(|_| "is a comma-separated list of which every entry is a good master key")?;
+        self.crypto.master_key_previous.extend(keys.into_iter().map(|key| key.0));
         Ok(())
     }
 

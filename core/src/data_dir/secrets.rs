@@ -9,10 +9,10 @@ use tempfile::PersistError;
 use zeroize::Zeroizing;
 
 use super::{DataDir, DataDirError, FILE_MODE, check_private};
-use crate::config::{Config, Partial, SecretName, Secrets, generate_env_lines};
+use crate::config::{Config, MASTER_KEY_PREVIOUS, Partial, SecretName, Secrets, generate_env_lines};
 
 const SECRETS_FILE: &str = "secrets.env";
-/// Far above three lines of it.
+/// Far above the few lines of it.
 const MAX_BYTES: u64 = 64 * 1024;
 
 /// The secrets of this deployment.
@@ -112,7 +112,7 @@ impl DataDir {
 }
 
 /// Reads lines `NAME=value`; blank ones and those that start with `#` are skipped. What the environment sets is left
-/// as it is.
+/// as it is; further master keys are added to those that it sets.
 fn fill(partial: &mut Partial, missing: &[SecretName], text: &str) -> Result<(), String> {
     // Every cut shows: in a line, here; between two, by the names that are missing.
     if !text.ends_with('\n') {
@@ -125,17 +125,17 @@ fn fill(partial: &mut Partial, missing: &[SecretName], text: &str) -> Result<(),
         let number = i + 1;
         let (name, value) =
             line.split_once('=').ok_or_else(|| format!("has no NAME=value in line {number}"))?;
-        let name = SecretName::ALL.into_iter().find(|known| known.variable() == name);
-        let name = name.ok_or_else(|| format!("has an unknown name in line {number}"))?;
         if seen.contains(&name) {
             return Err(format!("has a second {name} in line {number}"));
         }
+        let filled = match SecretName::ALL.into_iter().find(|known| known.variable() == name) {
+            Some(name) if missing.contains(&name) => partial.fill(name, value),
+            Some(_) => Ok(()),
+            None if name == MASTER_KEY_PREVIOUS => partial.add_master_keys(value),
+            None => return Err(format!("has an unknown name in line {number}")),
+        };
+        filled.map_err(|expected| format!("has a bad value in line {number}: {name} {expected}"))?;
         seen.push(name);
-        if missing.contains(&name) {
-            partial
-                .fill(name, value)
-                .map_err(|expected| format!("has a bad value in line {number}: {name} {expected}"))?;
-        }
     }
     let lacks = partial.missing();
     if lacks.is_empty() { Ok(()) } else { Err(format!("lacks {}", super::list(&lacks))) }

@@ -113,6 +113,36 @@ fn only_what_the_environment_lacks_is_generated() {
 }
 
 #[test]
+fn further_master_keys_may_stand_in_the_file_and_the_environment() {
+    let [one, other] = [1, 2].map(|seed| -> String {
+        (0..32_u32).map(|i| format!("{:02x}", (i * 37 + seed * 101) % 251)).collect()
+    });
+    let directory = Directory::new();
+    directory.resolve().expect("a first start");
+    let file = fs::read_to_string(directory.secrets_file()).expect("the secrets");
+    let previous = format!("{file}CRYPTOSERVE_MASTER_KEY_PREVIOUS={one}\n");
+    fs::write(directory.secrets_file(), &previous).expect("our file");
+    let known = |vars: &[(&str, &str)]| -> Vec<String> {
+        let data_dir = directory.open().expect("a good directory");
+        let secrets = Secrets::resolve(&config(vars), Some(&data_dir)).expect("complete").secrets;
+        secrets.master_key_previous.iter().map(|key| hex::encode(key.expose())).collect()
+    };
+    assert_eq!(known(&[]), [one.as_str()]);
+    assert_eq!(known(&[("CRYPTOSERVE_MASTER_KEY_PREVIOUS", &other)]), [other.as_str(), &one]);
+    for (line, reason) in [
+        (format!("CRYPTOSERVE_MASTER_KEY_PREVIOUS={one},canary"), "bad value in line 4"),
+        (
+            format!("CRYPTOSERVE_MASTER_KEY_PREVIOUS={one}\nCRYPTOSERVE_MASTER_KEY_PREVIOUS={other}"),
+            "a second",
+        ),
+    ] {
+        fs::write(directory.secrets_file(), format!("{file}{line}\n")).expect("our file");
+        let error = directory.resolve().expect_err(reason).to_string();
+        assert!(error.contains(reason) && !error.contains("canary") && !error.contains(&one), "{error}");
+    }
+}
+
+#[test]
 fn nothing_is_generated_if_the_environment_gives_all() {
     let directory = Directory::new();
     let lines = crate::config::generate_env_lines(&SecretName::ALL);

@@ -96,3 +96,33 @@ fn help_and_version_are_no_mistakes() {
     assert!(matches!(parse(&["completions", "bash"]), Ok(Command::Completions { .. })));
     assert!(matches!(parse(&["completions", "nosuchshell"]), Err(ErrorKind::InvalidValue)));
 }
+
+#[test]
+fn backups_name_their_directory_and_the_doctor_its_reason() {
+    assert!(matches!(parse(&["backup", "--to", "b"]), Ok(Command::Backup(args)) if !args.with_secrets));
+    assert!(
+        matches!(parse(&["backup", "--to", "b", "--with-secrets"]), Ok(Command::Backup(args)) if args.with_secrets)
+    );
+    assert!(matches!(parse(&["restore", "--from", "b"]), Ok(Command::Restore(_))));
+    for missing in ["backup", "restore", "doctor"] {
+        assert!(matches!(parse(&[missing]), Err(ErrorKind::MissingRequiredArgument)), "{missing}");
+    }
+    let lists = ["doctor", "--after-restore", "--destructions", "a", "--destructions", "b", "--dry-run"];
+    assert!(
+        matches!(parse(&lists), Ok(Command::Doctor(args)) if args.destructions.len() == 2 && args.dry_run)
+    );
+}
+
+#[test]
+fn a_master_key_is_named_by_its_fingerprint() {
+    let of = |arguments: &[&str]| match parse(&[&["rewrap-keys"], arguments].concat())? {
+        Command::RewrapKeys(args) => Ok(args.to.map(|to| to.to_string())),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(of(&[]), Ok(None));
+    assert_eq!(of(&["--to", "00112233445566FF"]), Ok(Some("00112233445566ff".into())));
+    for wrong in ["", "0011223344556677889900", "001122334455667", "00112233445566xx", "all"] {
+        assert_eq!(of(&["--to", wrong]), Err(ErrorKind::ValueValidation), "{wrong}");
+    }
+    assert_eq!(of(&["0011223344556677"]), Err(ErrorKind::UnknownArgument));
+}

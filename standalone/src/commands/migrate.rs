@@ -9,7 +9,7 @@ use crate::exit::Failure;
 
 /// Brings the schema up to date and sets up a deployment that is new, then ends.
 pub(crate) async fn migrate(config: Config) -> Result<(), Failure> {
-    Opened::for_command(&config)?.with_store(&config, SetUp).await
+    Opened::for_migration(&config)?.with_store(&config, SetUp).await
 }
 
 struct SetUp;
