@@ -12,6 +12,7 @@ use crate::program::Program;
 use crate::proxy::FaultProxy;
 use crate::server::Replica;
 use crate::services::{TestDatabase, TestRedis};
+use crate::tables::Tables;
 use crate::token::TokenRequest;
 
 /// Where a cluster keeps its state.
@@ -57,6 +58,7 @@ impl Secrets {
 #[derive(Debug)]
 pub struct ClusterBuilder {
     store: StoreKind,
+    database_url: Option<String>,
     redis: bool,
     proxied: bool,
     program: Program,
@@ -169,9 +171,21 @@ impl Cluster {
     ///
     /// # Panics
     ///
-    /// On the embedded store.
+    /// On the embedded store, and on a database that the test looks after.
     pub fn database(&self) -> &TestDatabase {
-        self.database.as_ref().expect("the cluster was built with PostgreSQL")
+        self.database.as_ref().expect("the cluster has a PostgreSQL database of its own")
+    }
+
+    /// The store's tables, whichever store it is, reached without the proxy.
+    ///
+    /// # Panics
+    ///
+    /// If there are none yet.
+    pub async fn tables(&self) -> Tables {
+        match &self.database {
+            Some(database) => Tables::Postgres(database.connect().await),
+            None => Tables::sqlite(&self.data_dir()),
+        }
     }
 
     /// Redis, reached without the proxy.
@@ -209,12 +223,19 @@ impl ClusterBuilder {
         let program = ["RATE_LIMIT_IP", "RATE_LIMIT_IDENTITY", "RATE_LIMIT_CONTEXT"]
             .into_iter()
             .fold(program, |program, name| program.env(name, unlimited));
-        Self { store: StoreKind::Sqlite, redis: false, proxied: false, program }
+        Self { store: StoreKind::Sqlite, database_url: None, redis: false, proxied: false, program }
     }
 
     /// Chooses the store.
     pub fn store(mut self, store: StoreKind) -> Self {
         self.store = store;
+        self
+    }
+
+    /// Uses this PostgreSQL database, which the test looks after, instead of one of the cluster's own.
+    pub fn database_url(mut self, url: impl Into<String>) -> Self {
+        self.store = StoreKind::Postgres;
+        self.database_url = Some(url.into());
         self
     }
 
@@ -259,10 +280,14 @@ impl ClusterBuilder {
         let (mut database, mut redis) = (None, None);
         let (mut postgres_proxy, mut redis_proxy) = (None, None);
         if self.store == StoreKind::Postgres {
-            let made = database.insert(TestDatabase::create().await);
-            let mut url = made.url().clone();
+            let mut url = match self.database_url {
+                Some(url) => url,
+                None => database.insert(TestDatabase::create().await).url().to_string(),
+            };
             if self.proxied {
-                postgres_proxy = Some(proxy_for(&mut url, 5432).await);
+                let mut proxied = url.parse().expect("a URL of one host");
+                postgres_proxy = Some(proxy_for(&mut proxied, 5432).await);
+                url = proxied.into();
             }
             program = secrets.apply(program).default_env("DATABASE_URL", url);
         }

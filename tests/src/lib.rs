@@ -15,28 +15,40 @@
 //!
 //! A harness may panic: what it reports is a failed test, and its message says what was expected of whom.
 
+mod certificates;
 mod client;
 mod cluster;
 mod eventually;
 mod log;
 mod nginx;
+mod pgbouncer;
+mod port;
+mod postgres;
 mod process;
 mod program;
 mod proxy;
 mod raw;
 mod server;
 pub mod services;
+mod tables;
 mod token;
+mod traffic;
+pub mod unprivileged;
 
+pub use certificates::{Authority, ServerCertificate};
 pub use client::{Client, Reply, TransportError};
 pub use cluster::{Cluster, ClusterBuilder, Secrets, StoreKind};
 pub use eventually::{LIMIT, eventually};
 pub use log::{Log, LogLine};
 pub use nginx::Nginx;
+pub use pgbouncer::PgBouncer;
+pub use postgres::{PostgresBuilder, PostgresServer};
 pub use process::Process;
 pub use program::{Finished, Program};
 pub use proxy::FaultProxy;
 pub use raw::RawConnection;
 pub use server::Replica;
 pub use services::{TestDatabase, TestRedis};
+pub use tables::Tables;
 pub use token::TokenRequest;
+pub use traffic::Traffic;

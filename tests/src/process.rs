@@ -1,11 +1,12 @@
 //! A child process that does not outlive its test.
 
-use std::io;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Instant;
+use std::{fs, io, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::eventually::eventually;
+use crate::eventually::{LIMIT, eventually};
 use crate::log::Log;
 
 /// A running child; killed and reaped when dropped.
@@ -56,8 +57,26 @@ impl Process {
     }
 
     /// Freezes it (SIGSTOP): its sockets stay open and nothing answers.
+    ///
+    /// # Panics
+    ///
+    /// If it goes on after [`crate::LIMIT`].
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+        // The signal is sent at once and acted on a little later: until then it may start others.
+        let sent = Instant::now();
+        while self.is_running() {
+            assert!(sent.elapsed() < LIMIT, "process {} does not stop", self.id());
+            thread::yield_now();
+        }
+    }
+
+    /// Whether the kernel says that it neither is stopped nor has ended.
+    fn is_running(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
+        // The name before it, in brackets, may hold anything.
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        state.is_some_and(|state| !matches!(state, 'T' | 't' | 'Z' | 'X'))
     }
 
     /// Lets a frozen one go on (SIGCONT).

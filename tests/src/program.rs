@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use crate::process::Process;
+use crate::unprivileged;
 
 /// A command with its arguments and its whole environment; nothing of ours leaks in but `PATH`.
 #[derive(Clone, Debug)]
@@ -13,6 +14,7 @@ pub struct Program {
     path: PathBuf,
     args: Vec<String>,
     env: BTreeMap<String, String>,
+    unprivileged: bool,
 }
 
 /// What a command that ran to its end left behind.
@@ -45,7 +47,7 @@ impl Program {
     pub fn at(path: &Path) -> Self {
         let mut env = BTreeMap::new();
         env.extend(env::var("PATH").map(|path| ("PATH".to_owned(), path)));
-        Self { path: path.to_owned(), args: Vec::new(), env }
+        Self { path: path.to_owned(), args: Vec::new(), env, unprivileged: false }
     }
 
     /// Adds an argument.
@@ -72,6 +74,19 @@ impl Program {
         self
     }
 
+    /// A shell that runs `script` with the same environment, and finds the command by its name. It stops at the first
+    /// command that fails.
+    ///
+    /// # Panics
+    ///
+    /// If a path is not UTF-8.
+    pub fn shell(mut self, script: &str) -> Self {
+        let directory = self.path.parent().and_then(Path::to_str).expect("a path in UTF-8");
+        let path = self.env.get("PATH").cloned().unwrap_or_default();
+        self.env.insert("PATH".to_owned(), format!("{directory}:{path}"));
+        Self { path: "/bin/sh".into(), args: vec!["-euc".to_owned(), script.to_owned()], ..self }
+    }
+
     /// Lets it have at most `files` files open at once, sockets among them.
     ///
     /// # Panics
@@ -81,7 +96,13 @@ impl Program {
         let path = self.path.to_str().expect("a path in UTF-8").to_owned();
         let script = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
         let args = ["-c".to_owned(), script, path].into_iter().chain(self.args).collect();
-        Self { path: "/bin/sh".into(), args, env: self.env }
+        Self { path: "/bin/sh".into(), args, env: self.env, unprivileged: self.unprivileged }
+    }
+
+    /// Runs it as another user if this process is root, whom database servers refuse; see [`unprivileged::own`].
+    pub fn unprivileged(mut self) -> Self {
+        self.unprivileged = true;
+        self
     }
 
     /// Starts it.
@@ -92,6 +113,9 @@ impl Program {
     pub fn spawn(&self) -> Process {
         let mut command = Command::new(&self.path);
         command.args(&self.args).env_clear().envs(&self.env);
+        if self.unprivileged {
+            unprivileged::become_user(&mut command);
+        }
         Process::spawn(&mut command).unwrap_or_else(|error| panic!("{}: {error}", self.path.display()))
     }
 

@@ -1,6 +1,6 @@
 //! A TCP proxy that breaks on demand.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,9 +8,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
+
+use crate::port::{Port, bind};
 
 /// Stands between a client and `upstream` on a port of its own, forwarding until told otherwise.
 ///
@@ -21,8 +23,8 @@ pub struct FaultProxy {
     mode: watch::Sender<Mode>,
     listening: watch::Receiver<bool>,
     accepted: Arc<AtomicUsize>,
-    /// Bound but never listening: keeps the port ours while a cut refuses connections.
-    _port: TcpSocket,
+    /// Stays ours while a cut refuses connections.
+    _port: Port,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +42,8 @@ impl FaultProxy {
     ///
     /// If there is no free port on loopback.
     pub async fn start(upstream: SocketAddr) -> Self {
-        let port = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        let address = port.local_addr().expect("a bound socket has an address");
+        let port = Port::take();
+        let address = port.address();
         let (mode, watched) = watch::channel(Mode::Forward);
         let accepted = Arc::new(AtomicUsize::new(0));
         let (tell, listening) = watch::channel(false);
@@ -178,12 +180,4 @@ async fn pass(
 
 fn listen(address: SocketAddr) -> TcpListener {
     bind(address).listen(1024).expect("the port is ours")
-}
-
-/// A socket on `address` that others of ours may share as long as none listens.
-fn bind(address: SocketAddr) -> TcpSocket {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_reuseaddr(true).expect("a fresh socket takes the option");
-    socket.bind(address).expect("a free port on loopback");
-    socket
 }

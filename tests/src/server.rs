@@ -96,6 +96,12 @@ impl Replica {
         self.process.ended().await
     }
 
+    /// As [`Replica::start_again`], with another environment from then on.
+    pub async fn start_again_with(&mut self, change: impl FnOnce(Program) -> Program) {
+        self.program = change(self.program.clone());
+        self.start_again().await;
+    }
+
     /// Starts the process again at the same address, after it has ended, and waits for readiness.
     ///
     /// # Panics

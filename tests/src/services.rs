@@ -4,7 +4,6 @@
 //! Each test takes a database of its own from them, so tests run side by side.
 
 use std::env;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -27,7 +26,7 @@ impl TestDatabase {
     /// If there is no PostgreSQL server to make it on.
     pub async fn create() -> Self {
         let mut url = service("CRYPTOSERVE_TEST_POSTGRES");
-        let name = unique_name();
+        let name = random_name("test");
         // The usual template cannot be copied while anyone is connected to it; to this one nobody can connect.
         run(&url, &format!("CREATE DATABASE {name} TEMPLATE template0")).await;
         url.set_path(&name);
@@ -112,20 +111,22 @@ impl TestRedis {
 
 /// The address in the variable `name`.
 fn service(name: &str) -> Url {
-    let url = env::var(name).unwrap_or_else(|_| {
-        panic!(
-            "{name} is not set: this test needs a server that ./tests/run starts; run ./tests/run [FILTER]"
-        )
-    });
+    let url = variable(name);
     Url::parse(&url).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// A database name that no other test, and no earlier run on the same server, has.
-fn unique_name() -> String {
-    static MADE: AtomicU32 = AtomicU32::new(0);
-    let mut random = [0; 6];
+/// The variable `name`, which ./tests/run sets.
+pub(crate) fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_else(|_| {
+        panic!("{name} is not set: this test needs what ./tests/run provides; run ./tests/run [FILTER]")
+    })
+}
+
+/// A name that nothing else in any test has.
+pub(crate) fn random_name(prefix: &str) -> String {
+    let mut random = [0; 12];
     aws_lc_rs::rand::fill(&mut random).expect("the system's random numbers");
-    format!("test_{}_{}", MADE.fetch_add(1, Ordering::Relaxed), hex::encode(random))
+    format!("{prefix}_{}", hex::encode(random))
 }
 
 async fn run(server: &Url, statement: &str) {
