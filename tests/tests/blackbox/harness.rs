@@ -2,6 +2,7 @@
 
 mod cluster;
 mod nginx;
+mod postgres;
 mod proxy;
 mod replica;
 mod services;
