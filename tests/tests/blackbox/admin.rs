@@ -1,5 +1,7 @@
 mod contexts;
 mod identities;
+mod key_transport;
+mod keys;
 
 use cryptoserve_tests::Client;
 use serde_json::Value;

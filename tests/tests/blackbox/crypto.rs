@@ -1,4 +1,11 @@
 mod batch;
+mod datakey;
+mod hash;
+mod mac;
+mod random;
+mod rewrap;
+mod rotated;
 mod round_trip;
 mod stream;
 mod tampering;
+mod versions;

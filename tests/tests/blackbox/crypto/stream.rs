@@ -7,24 +7,25 @@ use hyper::body::Frame;
 
 use crate::support::{DECRYPT, app, base64, on_each_store, one, sealed, service, unbase64};
 
-const ENCRYPT_STREAM: &str = "/api/v1/crypto/encrypt/stream?context=backup-data";
-const DECRYPT_STREAM: &str = "/api/v1/crypto/decrypt/stream";
+pub(super) const ENCRYPT_STREAM: &str = "/api/v1/crypto/encrypt/stream?context=backup-data";
+pub(super) const DECRYPT_STREAM: &str = "/api/v1/crypto/decrypt/stream";
 /// Prefix, salt and commitment.
 const HEADER: usize = 24 + 24 + 32;
 /// A chunk of 16 KiB with its tag.
 const CHUNK: usize = 16 * 1024 + 16;
 
-fn pattern(length: usize) -> Vec<u8> {
+pub(super) fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|n| u8::try_from(n * 7 % 251).expect("below 251")).collect()
 }
 
-async fn encrypt(client: &Client, plaintext: &[u8]) -> Vec<u8> {
+pub(super) async fn encrypt(client: &Client, plaintext: &[u8]) -> Vec<u8> {
     client.post_bytes(ENCRYPT_STREAM, plaintext.to_vec()).await.expect(200).body.to_vec()
 }
 
-/// What a decryption of `ciphertext` ends as: the whole reply if it looks complete to a client, else nothing.
-async fn complete(client: &Client, ciphertext: &[u8]) -> Option<Vec<u8>> {
-    let request = client.request(Method::POST, DECRYPT_STREAM);
+/// What a decryption of `ciphertext` ends as, or what else stands at `path`: the whole reply if it looks complete to a
+/// client, else nothing.
+pub(super) async fn complete(client: &Client, path: &str, ciphertext: &[u8]) -> Option<Vec<u8>> {
+    let request = client.request(Method::POST, path);
     let request = request.body(Full::new(Bytes::copy_from_slice(ciphertext))).expect("a request");
     match client.try_send(request).await {
         Ok(reply) if reply.status == 200 => Some(reply.body.to_vec()),
@@ -37,11 +38,11 @@ async fn complete(client: &Client, ciphertext: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The same with a chunked body, whose reply has no length that would give a cut away.
-async fn complete_chunked(client: &Client, ciphertext: &[u8]) -> Option<Vec<u8>> {
+pub(super) async fn complete_chunked(client: &Client, path: &str, ciphertext: &[u8]) -> Option<Vec<u8>> {
     let pieces: Vec<_> = ciphertext.chunks(10_000).map(Bytes::copy_from_slice).collect();
     let frames = pieces.into_iter().map(|piece| Ok::<_, std::io::Error>(Frame::data(piece)));
     let body = StreamBody::new(stream::iter(frames.collect::<Vec<_>>()));
-    let request = client.request(Method::POST, DECRYPT_STREAM).body(body).expect("a request");
+    let request = client.request(Method::POST, path).body(body).expect("a request");
     match client.try_send(request).await {
         Ok(reply) if reply.status == 200 => {
             assert_eq!(reply.header("content-length"), None);
@@ -55,6 +56,40 @@ async fn complete_chunked(client: &Client, ciphertext: &[u8]) -> Option<Vec<u8>>
     }
 }
 
+/// A stream of six chunks, cut, reordered, extended and altered, each with its description.
+pub(super) fn damaged(ciphertext: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut cases: Vec<(String, Vec<u8>)> = Vec::new();
+    for chunk in 0..=5 {
+        let boundary = HEADER + chunk * CHUNK;
+        for cut in [boundary.saturating_sub(1), boundary, boundary + 1] {
+            cases.push((format!("cut at {cut}"), ciphertext[..cut.min(ciphertext.len() - 1)].to_vec()));
+        }
+    }
+    for cut in [0, 1, 23, 24, 48, HEADER - 1] {
+        cases.push((format!("cut at {cut}"), ciphertext[..cut].to_vec()));
+    }
+    let chunk = |n: usize| &ciphertext[HEADER + n * CHUNK..ciphertext.len().min(HEADER + (n + 1) * CHUNK)];
+    let header = &ciphertext[..HEADER];
+    cases.push((
+        "reordered".into(),
+        [header, chunk(1), chunk(0), chunk(2), chunk(3), chunk(4), chunk(5)].concat(),
+    ));
+    cases.push(("dropped".into(), [header, chunk(0), chunk(2), chunk(3), chunk(4), chunk(5)].concat()));
+    cases.push((
+        "doubled".into(),
+        [header, chunk(0), chunk(0), chunk(1), chunk(2), chunk(3), chunk(4), chunk(5)].concat(),
+    ));
+    cases.push(("last first".into(), [header, chunk(5)].concat()));
+    cases.push(("extended".into(), [ciphertext, b"x"].concat()));
+    cases.push(("twice".into(), [ciphertext, ciphertext].concat()));
+    for position in [0, 3, 5, 20, 30, 60, HEADER, HEADER + CHUNK + 5, ciphertext.len() - 1] {
+        let mut flipped = ciphertext.to_vec();
+        flipped[position] ^= 1;
+        cases.push((format!("flipped at {position}"), flipped));
+    }
+    cases
+}
+
 on_each_store! {
     async fn streams_of_every_length_go_there_and_back(store) {
         let cluster = one(store).await;
@@ -66,7 +101,7 @@ on_each_store! {
             let opened = app.post_bytes(DECRYPT_STREAM, reply.body.clone()).await.expect(200);
             assert_eq!(opened.header("content-length"), Some(length.to_string().as_str()));
             assert!(opened.body == plaintext, "length {length}");
-            assert!(complete_chunked(&app, &reply.body).await.as_deref() == Some(&plaintext[..]));
+            assert!(complete_chunked(&app, DECRYPT_STREAM, &reply.body).await.as_deref() == Some(&plaintext[..]));
         }
     }
 
@@ -84,37 +119,14 @@ on_each_store! {
         let app = app(&cluster).await;
         let plaintext = pattern(5 * 16 * 1024 + 100);
         let ciphertext = encrypt(&app, &plaintext).await;
-        assert!(complete(&app, &ciphertext).await.as_deref() == Some(&plaintext[..]));
+        assert!(complete(&app, DECRYPT_STREAM, &ciphertext).await.as_deref() == Some(&plaintext[..]));
 
-        let mut cases: Vec<(String, Vec<u8>)> = Vec::new();
-        for chunk in 0..=5 {
-            let boundary = HEADER + chunk * CHUNK;
-            for cut in [boundary.saturating_sub(1), boundary, boundary + 1] {
-                cases.push((format!("cut at {cut}"), ciphertext[..cut.min(ciphertext.len() - 1)].to_vec()));
-            }
-        }
-        for cut in [0, 1, 23, 24, 48, HEADER - 1] {
-            cases.push((format!("cut at {cut}"), ciphertext[..cut].to_vec()));
-        }
-        let chunk = |n: usize| &ciphertext[HEADER + n * CHUNK..ciphertext.len().min(HEADER + (n + 1) * CHUNK)];
-        let header = &ciphertext[..HEADER];
-        cases.push(("reordered".into(), [header, chunk(1), chunk(0), chunk(2), chunk(3), chunk(4), chunk(5)].concat()));
-        cases.push(("dropped".into(), [header, chunk(0), chunk(2), chunk(3), chunk(4), chunk(5)].concat()));
-        cases.push(("doubled".into(), [header, chunk(0), chunk(0), chunk(1), chunk(2), chunk(3), chunk(4), chunk(5)].concat()));
-        cases.push(("last first".into(), [header, chunk(5)].concat()));
-        cases.push(("extended".into(), [&ciphertext[..], b"x"].concat()));
-        cases.push(("twice".into(), [&ciphertext[..], &ciphertext[..]].concat()));
-        for position in [0, 3, 5, 20, 30, 60, HEADER, HEADER + CHUNK + 5, ciphertext.len() - 1] {
-            let mut flipped = ciphertext.clone();
-            flipped[position] ^= 1;
-            cases.push((format!("flipped at {position}"), flipped));
-        }
-        for (what, altered) in cases {
-            assert!(complete(&app, &altered).await.is_none(), "{what}");
-            assert!(complete_chunked(&app, &altered).await.is_none(), "{what}, chunked");
+        for (what, altered) in damaged(&ciphertext) {
+            assert!(complete(&app, DECRYPT_STREAM, &altered).await.is_none(), "{what}");
+            assert!(complete_chunked(&app, DECRYPT_STREAM, &altered).await.is_none(), "{what}, chunked");
         }
         // And the server is none the worse for it.
-        assert!(complete(&app, &ciphertext).await.is_some());
+        assert!(complete(&app, DECRYPT_STREAM, &ciphertext).await.is_some());
     }
 
     async fn what_is_wrong_from_the_start_is_an_error_and_no_broken_reply(store) {
