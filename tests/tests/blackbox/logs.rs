@@ -135,13 +135,35 @@ async fn nothing_secret_reaches_a_log_line_or_the_audit_trail_at_any_level() {
     let stream = streaming.post_bytes(path, plaintext.clone()).await.expect(200).body;
     streaming.post_bytes("/v1/crypto/decrypt/stream", stream.clone()).await.expect(200);
 
+    let (mac_key, in_mac_key) = Canary::fresh("a caller's MAC key");
+    let mac = json!({ "data": base64(&plaintext), "key": base64(&mac_key), "expected_tag": "00" });
+    let keyed = json!({ "data": base64(&plaintext), "key": base64(&mac_key) });
+    let tag = app.post_json("/v1/crypto/mac", &keyed).await.expect(200).text("hex");
+    app.post_json("/v1/crypto/mac/verify", &mac).await.expect(200);
+    app.post_json("/v1/crypto/hash", &json!({ "data": base64(&plaintext) })).await.expect(200);
+    app.post_json("/v1/crypto/rewrap", &to_open).await.expect(200);
+    streaming.post_bytes("/v1/crypto/rewrap/stream", stream.clone()).await.expect(200);
+    let data_key = app.post_json("/v1/crypto/datakey", &json!({ "context": "general", "bits": 256 })).await;
+    let random = app.post_json("/v1/crypto/random", &json!({ "bytes": 32 })).await.expect(200);
+    let generated = app.post_json("/v1/crypto/mac/generate-key", &json!({})).await.expect(200);
+
     // And now everything wrong.
     let issued = issued_token(&admin).await;
     let mut altered = ciphertext.clone();
     altered[60] ^= 1;
     to_open["ciphertext"] = base64(&altered).into();
     app.post_json(DECRYPT, &to_open).await.expect_problem(400, "authentication_failed");
-    app.post_bytes("/v1/crypto/decrypt/stream", stream).await.expect(400);
+    app.post_json("/v1/crypto/rewrap", &to_open).await.expect_problem(400, "authentication_failed");
+    app.post_bytes("/v1/crypto/decrypt/stream", stream.clone()).await.expect(400);
+    app.post_bytes("/v1/crypto/rewrap/stream", stream).await.expect(400);
+    for (field, value) in
+        [("key", format!("{mac_key}*")), ("algorithm", sent.clone()), ("expected_tag", sent.clone())]
+    {
+        let mut wrong = mac.clone();
+        wrong[field] = value.into();
+        assert!(app.post_json("/v1/crypto/mac/verify", &wrong).await.status >= 400);
+        app.post_json("/v1/crypto/mac", &wrong).await.expect(400);
+    }
     for body in [
         plaintext.clone(),
         format!(r#"{{"{sent}":1}}"#),
@@ -151,7 +173,21 @@ async fn nothing_secret_reaches_a_log_line_or_the_audit_trail_at_any_level() {
         format!(r#"{{"context":"general","plaintext":"","algorithm_override":"{sent}"}}"#),
         format!(r#"{{"context":["{sent}"]}}"#),
     ] {
-        for path in [ENCRYPT, DECRYPT, "/v1/crypto/batch/encrypt", "/v1/crypto/batch/decrypt"] {
+        for path in [
+            ENCRYPT,
+            DECRYPT,
+            "/v1/crypto/batch/encrypt",
+            "/v1/crypto/batch/decrypt",
+            "/v1/crypto/batch/rewrap",
+            "/v1/crypto/rewrap",
+            "/v1/crypto/datakey",
+            "/v1/crypto/hash",
+            "/v1/crypto/hash/verify",
+            "/v1/crypto/mac",
+            "/v1/crypto/mac/verify",
+            "/v1/crypto/mac/generate-key",
+            "/v1/crypto/random",
+        ] {
             assert!(app.post_bytes(path, body.clone()).await.status >= 400);
         }
         admin.post_bytes("/api/admin/contexts", body.clone()).await.expect(400);
@@ -197,7 +233,11 @@ async fn nothing_secret_reaches_a_log_line_or_the_audit_trail_at_any_level() {
     assert!(audit.len() > 30, "{} records", audit.len());
 
     let secrets = cluster.secrets();
-    let mut canaries = vec![in_plaintext, in_associated, in_garbage];
+    let mut canaries = vec![in_plaintext, in_associated, in_garbage, in_mac_key];
+    canaries.push(Canary::new("a tag", hex::decode(tag).expect("hex")));
+    canaries.push(Canary::new("a data key", unbase64(&data_key.expect(200).text("plaintext"))));
+    canaries.push(Canary::new("random bytes", unbase64(&random.text("random_bytes"))));
+    canaries.push(Canary::new("a generated key", unbase64(&generated.text("key"))));
     canaries.push(Canary::new("a ciphertext", &ciphertext[44..]));
     for key in [&secrets.master_key, &secrets.jwt_secret_key, &secrets.hkdf_salt] {
         canaries.push(Canary::new("a secret as it was configured", key));

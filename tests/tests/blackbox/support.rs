@@ -1,7 +1,13 @@
 //! What the tests of the API share.
 
+use std::time::Duration;
+
 use cryptoserve_tests::{Client, Cluster, ClusterBuilder, StoreKind, TokenRequest};
 use serde_json::{Value, json};
+
+/// Longest that a change may take to hold on every replica. The poll comes every 500 ms, which a test of the core asserts;
+/// the rest is for a machine that does other things meanwhile.
+pub(crate) const COHERENCE: Duration = Duration::from_secs(3);
 
 /// One replica on a store of its own.
 pub(crate) async fn one(store: StoreKind) -> Cluster {
@@ -31,6 +37,25 @@ pub(crate) async fn app(cluster: &Cluster) -> Client {
 /// A client of the first replica for an administrator.
 pub(crate) async fn admin(cluster: &Cluster) -> Client {
     cluster.client(0).with_token(&cluster.token(&TokenRequest::admin()).await)
+}
+
+/// A client of the first replica for a service that may use every context, with these scopes alone.
+pub(crate) async fn with_scopes(cluster: &Cluster, name: &str, scopes: &[&str]) -> Client {
+    let admin = admin(cluster).await;
+    let body = json!({ "name": name, "scopes": scopes, "contexts": ["*"] });
+    let made = admin.post_json("/api/admin/identities", &body).await.expect(201);
+    let path = format!("/api/admin/identities/{}/tokens", made.text("id"));
+    let issued = admin.post_json(&path, &json!({})).await.expect(200);
+    cluster.client(0).with_token(&issued.text("access_token"))
+}
+
+/// Ends a replica in good order and starts it again: at its end it writes down how often keys were used, and at its start
+/// it does what is due.
+pub(crate) async fn restart(cluster: &mut Cluster, index: usize) {
+    let replica = cluster.replica_mut(index);
+    replica.process().terminate();
+    assert!(replica.ended().await.success());
+    replica.start_again().await;
 }
 
 pub(crate) fn base64(bytes: impl AsRef<[u8]>) -> String {
