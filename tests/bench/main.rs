@@ -1,7 +1,7 @@
 //! Benchmarks: `tests/bench/run`, or `cargo run --release -p cryptoserve-tests --bin bench`.
 //!
-//! Two questions. What does the service cost beyond the least that any such server must do? And how soon after its
-//! start does it serve? Everything runs on this machine over loopback and shares its cores, load generator included,
+//! Three questions. What does the service cost beyond the least that any such server must do? Does an old version of a
+//! key cost more than a new one? And how soon after its start does it serve? Everything runs on this machine over loopback and shares its cores, load generator included,
 //! so ratios travel and absolute numbers do not.
 
 mod baseline;
@@ -10,6 +10,7 @@ mod load;
 mod startup;
 mod summary;
 mod throughput;
+mod versions;
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -37,6 +38,9 @@ struct Options {
     /// Starts to time
     #[arg(long, default_value_t = 20)]
     starts: u32,
+    /// Versions of the key whose first and last are compared
+    #[arg(long, default_value_t = 10_000)]
+    versions: u32,
     /// The shortest run that touches every part
     #[arg(long)]
     smoke: bool,
@@ -55,7 +59,7 @@ async fn main() -> io::Result<()> {
         return baseline::serve().await;
     }
     if options.smoke {
-        (options.runs, options.seconds, options.starts) = (1, 1, 2);
+        (options.runs, options.seconds, options.starts, options.versions) = (1, 1, 2, 100);
     }
 
     // Every successful request in the log would measure this program's reading of it.
@@ -70,6 +74,10 @@ async fn main() -> io::Result<()> {
         plaintext_bytes: options.bytes as usize,
     };
     writeln!(out, "{}", throughput::measure(&plan, &cluster.replicas()[0], &token).await)?;
+
+    let admin = cluster.token(&TokenRequest::admin()).await;
+    let service = &cluster.replicas()[0];
+    writeln!(out, "{}", versions::measure(options.versions, options.runs, service, &admin, &token).await)?;
 
     // The embedded store serves one process: end the first before timing others on its data.
     let (program, _data) = cluster.stop().await;
