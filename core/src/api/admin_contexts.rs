@@ -46,7 +46,8 @@ pub(crate) struct UpdateContext {
     description: Option<String>,
     algorithm: Option<String>,
     allowed_algorithms: Option<Vec<String>>,
-    /// Days from now to the next rotation of the key, and from that to the one after it, 1 to 3650; 0 for never.
+    /// Days from now to the next rotation of the key, and from that to the one after it, 1 to 3650; 0 for never. The same
+    /// number as before changes nothing.
     rotation_days: Option<u32>,
     /// How many versions of the key may decrypt after the next rotation; 0 for all.
     keep_last: Option<u32>,

@@ -77,11 +77,11 @@ struct Lanes {
     connector: Connector,
     /// For requests.
     pool: Lane,
-    /// For the poll for changes, which says whether this replica may still serve.
+    /// For the poll for changes, which says whether this replica may still serve, and for its sign of life.
     poll: Lane,
     /// For the audit writer.
     audit: Lane,
-    /// For heartbeats, counts of use, and what is due.
+    /// For counts of use, and what is due.
     upkeep: Lane,
 }
 
