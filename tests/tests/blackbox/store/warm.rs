@@ -76,9 +76,16 @@ async fn what_many_ask_for_at_once_is_loaded_once() {
     let server = PostgresServer::start().await;
     let cluster = Cluster::builder().database_url(server.url()).start(2).await;
     let admin = admin(&cluster).await;
-    admin.post_json(CONTEXTS, &json!({ "name": "cold" })).await.expect(201);
     let app = &clients(&cluster, TokenRequest::identity("app")).await[1];
-    encrypt(app, "the identity is known").await;
+    admin.post_json(CONTEXTS, &json!({ "name": "cold" })).await.expect(201);
+    encrypt(app, "the identity is known, and the context `user-pii`").await;
+    // What is loaded before the replica has polled is loaded once more. It knows of the last change when it has
+    // forgotten what it held.
+    admin.delete(&format!("{CONTEXTS}/user-pii")).await.expect(200);
+    eventually("the replica knows of the last change", async || {
+        (app.post_json(ENCRYPT, &plain("user-pii")).await.status == 404).then_some(())
+    })
+    .await;
     let before = server.statements(POOL).await.len();
 
     let own = server.connect().await;
