@@ -22,6 +22,7 @@ pub mod wrap;
 pub mod xaes;
 
 pub use algorithm::{Algorithm, AlgorithmSet};
+pub(crate) use derive::expand;
 pub use derive::{ContextKey, Kek, KekId, VersionKeys};
 pub use envelope::{Format, Prefix};
 pub use error::Error;

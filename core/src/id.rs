@@ -1,5 +1,7 @@
-//! Identifiers of rows: random UUIDs (RFC 9562, version 4), one type for each kind of row.
+//! Identifiers of rows: UUIDs (RFC 9562), one type for each kind of row. They are random (version 4), but for those of
+//! identities that are found again by what somebody else calls them: these are hashes of that (version 8).
 
+use aws_lc_rs::digest::{Context, SHA256};
 use aws_lc_rs::rand;
 use uuid::{Builder, Uuid};
 
@@ -12,6 +14,15 @@ pub(crate) fn random_uuid() -> Uuid {
     let mut bytes = [0; 16];
     rand::fill(&mut bytes).expect("the operating system provides random bytes");
     Builder::from_random_bytes(bytes).into_uuid()
+}
+
+/// Half of the SHA-256 of `label`, which keeps hashes for different purposes apart, and of `parts`, which the caller writes
+/// such that no two lists run together to the same bytes.
+pub(crate) fn derive(label: &str, parts: &[&[u8]]) -> [u8; 16] {
+    let mut context = Context::new(&SHA256);
+    context.update(label.as_bytes());
+    parts.iter().for_each(|part| context.update(part));
+    *context.finish().as_ref().first_chunk().expect("SHA-256 has 32 bytes")
 }
 
 macro_rules! uuid_types {
@@ -62,6 +73,15 @@ uuid_types! {
     ContextId;
     /// An identity of a tenant: the `sub` of its tokens.
     IdentityId;
+    /// A family of refresh tokens: the `sid` of access tokens that it made.
+    FamilyId;
     /// One run of a process that serves.
     ReplicaId;
+}
+
+impl IdentityId {
+    /// The id that is what [`derive`] says: a version 8 UUID.
+    pub(crate) fn derived(hash: [u8; 16]) -> Self {
+        Self(Builder::from_custom_bytes(hash).into_uuid())
+    }
 }

@@ -7,32 +7,38 @@
 mod conformance;
 mod context_update;
 mod deployment;
+mod error;
 pub mod postgres;
+mod refresh;
 mod replica;
 mod revision;
 mod sql;
 pub mod sqlite;
 mod state_change;
+mod tenant;
 mod usage;
 mod wrapped;
 
 use std::future::Future;
 
 use crate::audit;
-use crate::auth::Identity;
+use crate::auth::{Identity, IdentityStatus};
 use crate::clock::Timestamp;
 use crate::contexts::{Context, Destruction, KeySummary, KeyVersionStatus, Rotation, StoredVersion};
-use crate::crypto::{KekId, KeyId, KeyVersion, Purpose};
+use crate::crypto::{KeyId, KeyVersion, Purpose};
 use crate::id::{IdentityId, ReplicaId, TenantId};
 use crate::name::Name;
 
 pub use context_update::ContextUpdate;
-pub use deployment::{Bootstrap, Deployment, KekRecord, Tenant};
+pub use deployment::{Bootstrap, Deployment, KekRecord};
+pub use error::Error;
+pub use refresh::{Opening, RefreshTokens, Revocation, StoredRefreshToken};
 pub use replica::{HEARTBEAT_INTERVAL, REPLICA_TIMEOUT, Replica, ReplicaRecord};
 pub use revision::{Change, Changes, Loaded, Position, Revision};
 pub use state_change::StateChange;
+pub use tenant::{NewTenant, Tenant, TenantRecord, TenantUpdate};
 pub use usage::Usage;
-pub use wrapped::{Rewrap, VersionId, WrappedVersion};
+pub use wrapped::{Rewrap, VersionId, WrappedKeys, WrappedVersion};
 
 /// The oldest release that may run on the schema that this release's migrations make.
 pub const OLDEST_COMPATIBLE_RELEASE: &str = "0.1.0";
@@ -41,7 +47,7 @@ pub const OLDEST_COMPATIBLE_RELEASE: &str = "0.1.0";
 ///
 /// All methods fail with [`Error::Unavailable`] when the store cannot be reached in time. Nothing that returned `Ok` is
 /// lost afterwards; what returned an error other than a definite refusal may or may not have happened.
-pub trait Store: Clone + Send + Sync + 'static {
+pub trait Store: RefreshTokens + WrappedKeys + Clone + Send + Sync + 'static {
     /// Brings the schema up to date. Any number of processes may call it at once; a newer schema is left alone.
     ///
     /// # Errors
@@ -93,8 +99,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<KeyVersionStatus>, Error>> + Send;
 
     /// Enables the next version of a context's key and lets the previous one only decrypt; `false`, and nothing is
-    /// changed, if the previous one is no longer enabled, the next is not wrapped under the active key-encryption key, or
-    /// the transport key that brought it was used meanwhile.
+    /// changed, if the previous one is no longer enabled, the next is not wrapped under the active key-encryption key,
+    /// or the transport key that brought it was used meanwhile.
     fn rotate(&self, rotation: &Rotation) -> impl Future<Output = Result<bool, Error>> + Send;
 
     /// Enabled versions of contexts whose time has come, or of which `worn` messages are reserved; at most `limit`.
@@ -113,8 +119,8 @@ pub trait Store: Clone + Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<KeyVersionStatus>, Error>> + Send;
 
-    /// Stores a key of a context that exists, for another purpose than encryption, with its one version; `destroy_at` is
-    /// set if that is [`KeyState::Scheduled`](crate::contexts::KeyState::Scheduled).
+    /// Stores a key of a context that exists, for another purpose than encryption, with its one version; `destroy_at`
+    /// is set if that is [`KeyState::Scheduled`](crate::contexts::KeyState::Scheduled).
     ///
     /// # Errors
     ///
@@ -135,7 +141,8 @@ pub trait Store: Clone + Send + Sync + 'static {
         limit: u32,
     ) -> impl Future<Output = Result<Vec<KeySummary>, Error>> + Send;
 
-    /// Before the bytes of a version leave: from now on at least [`KNOWN_ELSEWHERE`] messages count as encrypted with it.
+    /// Before the bytes of a version leave: from now on at least [`KNOWN_ELSEWHERE`] messages count as encrypted with
+    /// it.
     /// `false`, and nothing is changed, if it may not decrypt. Raises no revision.
     ///
     /// [`KNOWN_ELSEWHERE`]: crate::contexts::KNOWN_ELSEWHERE
@@ -220,6 +227,60 @@ pub trait Store: Clone + Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<Context>, Error>> + Send;
 
+    /// Stores a tenant with its first contexts and its first administrator.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exists`] when there is a tenant of that name; [`Error::KekNotActive`] as for [`Store::create_context`].
+    fn create_tenant(&self, new: &NewTenant) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// A tenant by name.
+    fn tenant(&self, name: &Name) -> impl Future<Output = Result<Option<TenantRecord>, Error>> + Send;
+
+    /// Tenants by name, at most `limit`, after the name `after`.
+    fn tenants(
+        &self,
+        after: Option<&Name>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<TenantRecord>, Error>> + Send;
+
+    /// Changes a tenant; returns it as changed.
+    fn update_tenant(
+        &self,
+        tenant: TenantId,
+        update: &TenantUpdate,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Option<TenantRecord>, Error>> + Send;
+
+    /// Raises the epoch of every identity of a tenant, so that none of their tokens counts any more.
+    fn revoke_tokens_of_tenant(
+        &self,
+        tenant: TenantId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// What decides whether the tokens of an identity count at `now`.
+    fn identity_status(
+        &self,
+        tenant: TenantId,
+        id: IdentityId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Loaded<IdentityStatus>, Error>> + Send;
+
+    /// Refuses one token of an identity until `expires_at`, if no more than
+    /// [`MAX_REVOKED`](crate::auth::MAX_REVOKED) of it are refused.
+    fn revoke_token(
+        &self,
+        tenant: TenantId,
+        id: IdentityId,
+        token: &str,
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Revocation, Error>> + Send;
+
+    /// Forgets revoked tokens that have expired by any clock. Raises no revision.
+    fn prune_revoked_tokens(&self, now: Timestamp) -> impl Future<Output = Result<(), Error>> + Send;
+
     /// An identity by its id.
     fn identity(
         &self,
@@ -238,7 +299,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::Exists`] when the tenant has an identity of that name.
+    /// [`Error::Exists`] when the tenant has an identity of that name, or that id.
     fn create_identity(&self, identity: &Identity) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Identities of a tenant by name, at most `limit`, after the name `after`.
@@ -249,8 +310,9 @@ pub trait Store: Clone + Send + Sync + 'static {
         limit: u32,
     ) -> impl Future<Output = Result<Vec<Identity>, Error>> + Send;
 
-    /// Replaces name, role, scopes, contexts and enabled of the identity with this tenant and id, if nobody changed it
-    /// since it was read, by its epoch and `updated_at`; `raise_epoch` revokes all its tokens. Returns it as changed.
+    /// Replaces name, role, scopes, contexts, enabled and the rotation of refresh tokens of the identity with this
+    /// tenant and id, if nobody changed it since it was read, by its epoch and `updated_at`; `raise_epoch` revokes all
+    /// its tokens. Returns it as changed.
     fn update_identity(
         &self,
         identity: &Identity,
@@ -296,8 +358,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn outlook(&self) -> impl Future<Output = Result<Outlook, Error>> + Send;
 
     /// Makes what is stale after a restore worthless, all or nothing: no token of an identity is valid any more, no
-    /// version encrypts any more with an algorithm whose messages are counted and is due for rotation instead, and every
-    /// replica drops its view. Returns the new revision.
+    /// version encrypts any more with an algorithm whose messages are counted and is due for rotation instead, and
+    /// every replica drops its view. Returns the new revision.
     fn invalidate(&self, now: Timestamp) -> impl Future<Output = Result<Revision, Error>> + Send;
 
     /// The version that a destruction is about, whatever its key is for.
@@ -322,34 +384,6 @@ pub trait Store: Clone + Send + Sync + 'static {
         limit: u32,
     ) -> impl Future<Output = Result<Vec<Destruction>, Error>> + Send;
 
-    /// Makes a key-encryption key the active one, under which new keys are wrapped from then on; `false`, and nothing is
-    /// changed, if it is already, if a process that serves lacks it, or if another check value is known of it.
-    fn activate_kek(
-        &self,
-        kek: &KekRecord,
-        now: Timestamp,
-    ) -> impl Future<Output = Result<bool, Error>> + Send;
-
-    /// How many keys are wrapped under each key-encryption key that is in use.
-    fn count_wrapped(&self) -> impl Future<Output = Result<Vec<(KekId, u64)>, Error>> + Send;
-
-    /// Versions of keys for any purpose, of any tenant, that are wrapped under another key-encryption key than `kek`; in
-    /// the order of their ids behind `after`, at most `limit`.
-    fn wrapped_under_others(
-        &self,
-        kek: KekId,
-        after: Option<VersionId>,
-        limit: u32,
-    ) -> impl Future<Output = Result<Vec<WrappedVersion>, Error>> + Send;
-
-    /// Exchanges wraps for such under `kek` in one transaction, where the row still holds the former one; returns how
-    /// many did. Raises no revision, as the keys stay the same.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::KekNotActive`], and nothing is changed, when `kek` is not, or no longer, the active one.
-    fn rewrap(&self, kek: KekId, rewraps: &[Rewrap]) -> impl Future<Output = Result<u64, Error>> + Send;
-
     /// Closes connections in good order.
     fn close(&self) -> impl Future<Output = ()> + Send;
 }
@@ -364,33 +398,4 @@ pub struct Outlook {
     pub identities: u64,
     /// Contexts, deleted or not, that allow an algorithm whose messages are counted.
     pub counted_contexts: u64,
-}
-
-/// What a store can fail with.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// Not reachable, too slow, or refusing work: trying again later may help.
-    #[error("the store is unavailable: {0}")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A name is taken.
-    #[error("the name is taken")]
-    Exists,
-    /// A key was wrapped under a key-encryption key that is not, or no longer, the active one.
-    #[error("another master key has become the active one")]
-    KekNotActive,
-    /// The schema no longer allows this release.
-    #[error("the database's schema needs release {oldest} or newer; this is {}", env!("CARGO_PKG_VERSION"))]
-    TooOld {
-        /// The oldest release that may run.
-        oldest: String,
-    },
-    /// No schema, or one older than this release: nobody ran its migrations.
-    #[error(
-        "the database has not been migrated to this release; run `cryptoserve migrate`, or set MIGRATE=auto"
-    )]
-    NoSchema,
-    /// A row does not parse, or the database refused a statement: an operator has to look.
-    #[error("the store is damaged or misused: {0}")]
-    Invalid(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

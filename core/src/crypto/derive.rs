@@ -211,7 +211,7 @@ impl fmt::Debug for VersionKeys {
 }
 
 /// Fills `out` by HKDF-Expand; the parts of `info` are concatenated.
-pub(super) fn expand(prk: &Prk, info: &[&[u8]], out: &mut [u8]) -> Result<(), Error> {
+pub(crate) fn expand(prk: &Prk, info: &[&[u8]], out: &mut [u8]) -> Result<(), Error> {
     struct Length(usize);
     impl KeyType for Length {
         fn len(&self) -> usize {

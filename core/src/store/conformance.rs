@@ -7,12 +7,14 @@ mod damage;
 pub(super) mod fixture;
 mod identities;
 mod keys;
+mod refresh;
 mod replicas;
 mod reservations;
 mod restored;
 mod revisions;
 mod rewrap;
 mod setup;
+mod tenants;
 
 macro_rules! on_both_stores {
     ($($module:ident::{$($test:ident),+ $(,)?};)+) => {
@@ -95,11 +97,25 @@ on_both_stores! {
     };
     identities::{
         identities_are_stored,
-        identity_names_are_unique_within_a_tenant,
+        identity_names_and_ids_are_unique_within_a_tenant,
         updates_of_an_older_epoch_do_nothing,
         other_tenants_cannot_change_an_identity,
+        what_decides_whether_tokens_count_is_read_at_once,
+        of_one_identity_a_thousand_tokens_are_revoked_one_by_one,
         deleted_identities_are_gone,
         identities_are_listed_by_name,
+    };
+    tenants::{
+        tenants_are_made_with_all_that_they_need_or_not_at_all,
+        a_disabled_tenant_shows_at_its_identities,
+        the_tokens_of_one_tenant_are_revoked,
+    };
+    refresh::{
+        a_refresh_token_is_found_with_all_that_decides_its_worth,
+        of_twelve_that_rotate_one_token_one_does,
+        an_identity_has_twenty_families_that_live,
+        a_family_ends_together_with_what_it_made,
+        nobody_buries_a_replaced_token_under_successors,
     };
     revisions::{
         every_change_raises_the_revision_by_one,

@@ -1,8 +1,7 @@
 use crate::clock::Timestamp;
 use crate::contexts::StoredVersion;
 use crate::crypto::KekId;
-use crate::id::TenantId;
-use crate::name::Name;
+use crate::store::Tenant;
 
 /// What a deployment starts with.
 #[derive(Clone, Debug)]
@@ -26,15 +25,6 @@ pub struct Deployment {
     pub active_kek: KekId,
     /// The active key-encryption key and every other that some row is wrapped under.
     pub keks: Vec<KekRecord>,
-}
-
-/// A tenant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tenant {
-    /// Bound into every wrapped key.
-    pub id: TenantId,
-    /// Unique in the deployment.
-    pub name: Name,
 }
 
 /// What a replica's key-encryption key must check to before it may serve.

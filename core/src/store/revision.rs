@@ -31,6 +31,8 @@ pub enum Change {
     Context(TenantId, ContextId),
     /// An identity.
     Identity(TenantId, IdentityId),
+    /// A tenant, and thereby what the tokens of all its identities are worth.
+    Tenant(TenantId),
     /// What [`Store::deployment`](super::Store::deployment) says, for example the active key-encryption key.
     Deployment,
 }

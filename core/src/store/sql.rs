@@ -7,6 +7,7 @@ mod contexts;
 mod deployment;
 mod identities;
 pub(crate) mod keys;
+mod refresh;
 mod replicas;
 mod restored;
 pub(crate) mod revision;
@@ -15,6 +16,7 @@ mod row;
 pub(crate) mod schema;
 mod statement;
 mod store;
+mod tenants;
 mod usage;
 
 use std::future::Future;

@@ -35,6 +35,8 @@ pub(in crate::store) trait Fixture: Sync {
     fn bytes(&self, bytes: &[u8]) -> String;
     fn uuid(&self, uuid: Uuid) -> String;
     fn seconds(&self, seconds: u32) -> String;
+    /// An expression for 32 bytes that differ in each row.
+    fn random_bytes(&self) -> &'static str;
 
     /// Lets a replica have been silent for so much longer.
     async fn silence(&self, replica: ReplicaId, seconds: u32) {
@@ -104,6 +106,10 @@ impl Fixture for Sqlite {
 
     fn seconds(&self, seconds: u32) -> String {
         format!("{seconds}000000")
+    }
+
+    fn random_bytes(&self) -> &'static str {
+        "randomblob(32)"
     }
 }
 
@@ -185,6 +191,10 @@ impl Fixture for Postgres {
 
     fn seconds(&self, seconds: u32) -> String {
         format!("interval '{seconds} s'")
+    }
+
+    fn random_bytes(&self) -> &'static str {
+        "sha256(random()::text::bytea)"
     }
 }
 

@@ -1,21 +1,13 @@
+use futures_util::future::join_all;
+
 use super::fixture::{Fixture, later, name};
-use crate::auth::{ContextGrant, Identity, Role, ScopeSet};
-use crate::id::{IdentityId, TenantId};
-use crate::store::{Error, Store};
+use crate::auth::{ContextGrant, Identity, IdentityStatus, Narrowing, RefreshFamily, Role, ScopeSet};
+use crate::id::{FamilyId, IdentityId, TenantId};
+use crate::store::{Change, Error, Opening, RefreshTokens, Revocation, Store};
 
 pub(super) fn identity(tenant: TenantId, text: &str) -> Identity {
-    Identity {
-        id: IdentityId::random(),
-        tenant,
-        name: name(text),
-        role: Role::Service,
-        scopes: Role::Service.scopes(),
-        contexts: ContextGrant::Named([name("general"), name("user-pii")].into()),
-        epoch: 0,
-        enabled: true,
-        created_at: later(1),
-        updated_at: later(1),
-    }
+    let contexts = ContextGrant::Named([name("general"), name("user-pii")].into());
+    Identity { contexts, ..Identity::new(tenant, name(text), Role::Service, later(1)) }
 }
 
 pub(super) async fn identities_are_stored(fixture: &impl Fixture) {
@@ -27,6 +19,9 @@ pub(super) async fn identities_are_stored(fixture: &impl Fixture) {
         contexts: ContextGrant::All,
         epoch: u32::MAX,
         enabled: false,
+        rotate_refresh_tokens: true,
+        subject: Some("auth0|5f7c".to_owned()),
+        tokens_not_before: Some(later(1)),
         ..identity(tenant, "admin")
     };
     let nothing = Identity { contexts: ContextGrant::Named([].into()), ..identity(tenant, "nothing") };
@@ -42,7 +37,7 @@ pub(super) async fn identities_are_stored(fixture: &impl Fixture) {
     assert_eq!(store.identity_by_name(tenant, &name("none")).await.expect("read"), None);
 }
 
-pub(super) async fn identity_names_are_unique_within_a_tenant(fixture: &impl Fixture) {
+pub(super) async fn identity_names_and_ids_are_unique_within_a_tenant(fixture: &impl Fixture) {
     let (store, tenant) = fixture.ready().await;
     let other = fixture.add_tenant().await;
     let (app, job) = (identity(tenant, "app"), identity(tenant, "job"));
@@ -50,6 +45,10 @@ pub(super) async fn identity_names_are_unique_within_a_tenant(fixture: &impl Fix
         store.create_identity(identity).await.expect("created");
     }
     assert!(matches!(store.create_identity(&identity(tenant, "app")).await, Err(Error::Exists)));
+    // Ids are random, or hashes that say who it is: then two who are the same may come at once.
+    for same in [job.clone(), Identity { name: name("other"), ..job.clone() }] {
+        assert!(matches!(store.create_identity(&same).await, Err(Error::Exists)));
+    }
     let renamed = Identity { name: name("app"), ..job };
     assert!(matches!(store.update_identity(&renamed, false, later(2)).await, Err(Error::Exists)));
     assert_eq!(store.identity_by_name(tenant, &name("app")).await.expect("read"), Some(app));
@@ -100,6 +99,97 @@ pub(super) async fn other_tenants_cannot_change_an_identity(fixture: &impl Fixtu
     assert_eq!(store.update_identity(&taken, true, later(2)).await.expect("asked"), None);
     assert!(!store.delete_identity(other, app.id, later(2)).await.expect("asked"));
     assert_eq!(store.identity(app.tenant, app.id).await.expect("read").value, Some(app));
+}
+
+pub(super) async fn what_decides_whether_tokens_count_is_read_at_once(fixture: &impl Fixture) {
+    let (store, tenant) = fixture.ready().await;
+    let app = identity(tenant, "app");
+    store.create_identity(&app).await.expect("created");
+    let status = async |now| store.identity_status(tenant, app.id, now).await.expect("read").value;
+    let expected = IdentityStatus {
+        identity: app.clone(),
+        tenant_name: "default".parse().expect("a name"),
+        tenant_enabled: true,
+        revoked: [].into(),
+    };
+    assert_eq!(status(later(2)).await, Some(expected.clone()));
+    let seen = store.revision().await.expect("read");
+    for (token, until) in [("a", 10), ("b", 20), ("b", 30)] {
+        let revoked = store.revoke_token(tenant, app.id, token, later(until), later(2)).await.expect("asked");
+        assert_eq!(revoked, Revocation::Done);
+    }
+    let changes = store.changes_since(seen).await.expect("read").changes.expect("complete");
+    assert_eq!(changes, [Change::Identity(tenant, app.id); 3]);
+    let revoked = |ids: &[&str]| IdentityStatus {
+        revoked: ids.iter().map(|&id| id.to_owned()).collect(),
+        ..expected.clone()
+    };
+    // A replica whose clock is an hour slow still takes the token for one that has not expired.
+    let hour = 3600;
+    store.prune_revoked_tokens(later(hour + 9)).await.expect("pruned");
+    assert_eq!(status(later(hour + 9)).await, Some(revoked(&["a", "b"])));
+    assert_eq!(status(later(hour + 10)).await, Some(revoked(&["b"])));
+    store.prune_revoked_tokens(later(hour + 10)).await.expect("pruned");
+    assert_eq!(status(later(9)).await, Some(revoked(&["b"])));
+
+    let other = fixture.add_tenant().await;
+    let revoked = store.revoke_token(other, app.id, "a", later(10), later(2)).await.expect("asked");
+    assert_eq!(revoked, Revocation::NoIdentity);
+    assert!(store.identity_status(other, app.id, later(2)).await.expect("read").value.is_none());
+    assert!(store.delete_identity(tenant, app.id, later(3)).await.expect("deleted"));
+    assert_eq!(status(later(9)).await, None);
+    assert_eq!(fixture.count("SELECT count(*) FROM revoked_tokens").await, 0);
+}
+
+pub(super) async fn of_one_identity_a_thousand_tokens_are_revoked_one_by_one(fixture: &impl Fixture) {
+    let (store, tenant) = fixture.ready().await;
+    let (app, other) = (identity(tenant, "app"), identity(tenant, "other"));
+    let outside = Identity { subject: Some("sub".to_owned()), ..identity(tenant, "outside") };
+    for identity in [&app, &other, &outside] {
+        store.create_identity(identity).await.expect("created");
+    }
+    let revoke = async |identity: &Identity, token: &str, now| {
+        store.revoke_token(tenant, identity.id, token, later(10), now).await.expect("asked")
+    };
+    let family = RefreshFamily::new(&app, Narrowing::default(), String::new(), later(2));
+    assert_eq!(store.open_family(&family, [1; 32]).await.expect("asked"), Opening::Done);
+    for identity in [&app, &outside] {
+        assert_eq!(revoke(identity, "first", later(2)).await, Revocation::Done);
+    }
+    let many = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 998) \
+         INSERT INTO revoked_tokens (tenant_id, identity_id, token_id, expires_at) \
+         SELECT t.tenant_id, t.identity_id, CAST(x AS text), t.expires_at FROM revoked_tokens t CROSS JOIN n";
+    fixture.tamper("revoked_tokens", many).await.expect("almost as many as may be");
+    let (app_ref, revoke_ref) = (&app, &revoke);
+    let at_once = async |n: u8| revoke_ref(app_ref, &format!("last {n}"), later(2)).await;
+    let done = join_all((0..4).map(at_once)).await;
+    assert_eq!(done.iter().filter(|one| **one == Revocation::Done).count(), 1);
+    assert_eq!(revoke(&app, "another", later(2)).await, Revocation::TooMany);
+    assert_eq!(revoke(&app, "first", later(2)).await, Revocation::Done, "it is among them");
+    assert_eq!(revoke(&other, "another", later(2)).await, Revocation::Done);
+    // What has expired makes room, upkeep or not.
+    assert_eq!(revoke(&app, "another", later(3610)).await, Revocation::Done);
+    assert_eq!(revoke(&outside, "another", later(2)).await, Revocation::Done);
+    // A family can be revoked all the same, and no more begin.
+    let next = RefreshFamily { id: FamilyId::random(), ..family.clone() };
+    assert_eq!(store.open_family(&next, [2; 32]).await.expect("asked"), Opening::TooManyRevoked);
+    assert!(store.revoke_family(tenant, app.id, family.id, later(10), later(2)).await.expect("asked"));
+
+    // All tokens are refused by their epoch; those of a provider have none.
+    let rows = async |identity: &Identity| {
+        let id = fixture.uuid(identity.id.0);
+        fixture.count(&format!("SELECT count(*) FROM revoked_tokens WHERE identity_id = {id}")).await
+    };
+    assert_eq!((rows(&app).await, rows(&other).await, rows(&outside).await), (1002, 1, 1000));
+    assert!(store.update_identity(&app, false, later(3)).await.expect("asked").is_some());
+    assert_eq!(rows(&app).await, 1002);
+    for identity in [&app, &outside] {
+        let identity = store.identity(tenant, identity.id).await.expect("read").value.expect("there");
+        assert!(store.update_identity(&identity, true, later(4)).await.expect("asked").is_some());
+    }
+    assert_eq!((rows(&app).await, rows(&other).await, rows(&outside).await), (0, 1, 1000));
+    store.revoke_tokens_of_tenant(tenant, later(5)).await.expect("revoked");
+    assert_eq!((rows(&other).await, rows(&outside).await), (0, 1000));
 }
 
 pub(super) async fn deleted_identities_are_gone(fixture: &impl Fixture) {

@@ -110,7 +110,9 @@ pub(super) async fn no_change_is_missed_while_many_are_made(fixture: &impl Fixtu
     }
     let key = |change: &Change| match *change {
         Change::Context(_, id) => id,
-        Change::Identity(..) | Change::Deployment => unreachable!("only contexts were made"),
+        Change::Identity(..) | Change::Tenant(_) | Change::Deployment => {
+            unreachable!("only contexts were made")
+        }
     };
     found.sort_by_key(key);
     expected.sort_by_key(key);

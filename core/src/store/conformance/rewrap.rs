@@ -9,7 +9,7 @@ use crate::contexts::{Key, KeyState, KeyVersionRecord, StoredVersion, WrappedKey
 use crate::crypto::{Kek, KekId, KeyId, KeyType, KeyVersion, Origin, Purpose};
 use crate::secret::Secret;
 use crate::store::{
-    Change, Error, KekRecord, Replica, Rewrap, StateChange, Store, VersionId, WrappedVersion,
+    Change, Error, KekRecord, Replica, Rewrap, StateChange, Store, VersionId, WrappedKeys, WrappedVersion,
 };
 
 fn new_kek() -> Kek {

@@ -77,9 +77,10 @@ impl From<Failure> for Error {
             | Failure::QueryTimeout => Self::Unavailable(Box::new(failure)),
             Failure::Statement(error) if is_unavailable(error) => Self::Unavailable(Box::new(failure)),
             Failure::Statement(error) => match (error.code(), constraint(error)) {
-                (Some(&SqlState::UNIQUE_VIOLATION), Some("contexts_name" | "identities_name")) => {
-                    Self::Exists
-                }
+                (
+                    Some(&SqlState::UNIQUE_VIOLATION),
+                    Some("contexts_name" | "identities_name" | "identities_pkey" | "tenants_name"),
+                ) => Self::Exists,
                 (Some(&SqlState::UNDEFINED_TABLE), _) => Self::NoSchema,
                 _ => Self::Invalid(Box::new(failure)),
             },

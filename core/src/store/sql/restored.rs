@@ -24,8 +24,9 @@ pub(super) fn invalidate(now: Timestamp) -> Mutation {
     let statements = vec![
         // The epoch of the lost database is not known; no identity had as many changes as there were seconds.
         Statement::new(
-            "UPDATE identities SET epoch = CASE WHEN epoch + 1 > $1 THEN epoch + 1 ELSE $1 END RETURNING id",
-            [now.as_secs().into()],
+            "UPDATE identities SET epoch = CASE WHEN epoch + 1 > $1 THEN epoch + 1 ELSE $1 END, \
+             tokens_not_before = $2 RETURNING id",
+            [now.as_secs().into(), now.into()],
         )
         .optional(),
         // Nobody knows what was encrypted since the backup: as if everything, so that no more is before a rotation.

@@ -11,6 +11,7 @@ const KEPT: u64 = 10_000;
 const CONTEXT: u8 = 1;
 const IDENTITY: u8 = 2;
 const DEPLOYMENT: u8 = 3;
+const TENANT: u8 = 4;
 
 pub(super) fn read() -> Statement {
     Statement::new("SELECT value FROM revision", [])
@@ -52,6 +53,7 @@ pub(crate) fn record(mutation: &Mutation, last: Revision) -> Vec<Statement> {
             let (kind, tenant, subject) = match *change {
                 Change::Context(tenant, id) => (CONTEXT, tenant, id.0),
                 Change::Identity(tenant, id) => (IDENTITY, tenant, id.0),
+                Change::Tenant(tenant) => (TENANT, tenant, tenant.0),
                 Change::Deployment => (DEPLOYMENT, TenantId(Uuid::nil()), Uuid::nil()),
             };
             Statement::new(
@@ -96,6 +98,7 @@ pub(super) fn parse_since(row: &dyn Columns) -> Result<Noted, Error> {
     let change = match row.integer("kind")? {
         CONTEXT => Subject::Known(Change::Context(tenant, ContextId(subject))),
         IDENTITY => Subject::Known(Change::Identity(tenant, IdentityId(subject))),
+        TENANT => Subject::Known(Change::Tenant(tenant)),
         DEPLOYMENT => Subject::Known(Change::Deployment),
         _ => Subject::Unknown,
     };

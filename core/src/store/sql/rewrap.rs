@@ -3,11 +3,41 @@
 use uuid::Uuid;
 
 use super::row::Columns;
-use super::{Mutation, Statement, contexts, keys};
+use super::store::{ignore, only};
+use super::{Database, Mutation, Statement, contexts, keys, replicas};
 use crate::clock::Timestamp;
 use crate::crypto::{KekId, KeyId};
 use crate::id::TenantId;
-use crate::store::{Change, Error, KekRecord, Rewrap, VersionId, WrappedVersion};
+use crate::store::{
+    Change, Error, KekRecord, REPLICA_TIMEOUT, Rewrap, VersionId, WrappedKeys, WrappedVersion,
+};
+
+impl<D: Database> WrappedKeys for D {
+    async fn activate_kek(&self, kek: &KekRecord, now: Timestamp) -> Result<bool, Error> {
+        // Read before the change, so that it counts a replica as alive for rather too long than too short.
+        let database_now = only(self.read(self::now(), replicas::parse_now).await)?;
+        let activate = activate(kek, database_now - REPLICA_TIMEOUT, now);
+        self.mutate(activate, ignore).await.map(|applied| applied.is_some())
+    }
+
+    async fn count_wrapped(&self) -> Result<Vec<(KekId, u64)>, Error> {
+        self.read(count(), parse_count).await
+    }
+
+    async fn wrapped_under_others(
+        &self,
+        kek: KekId,
+        after: Option<VersionId>,
+        limit: u32,
+    ) -> Result<Vec<WrappedVersion>, Error> {
+        self.read(under_others(kek, after, limit), parse).await
+    }
+
+    async fn rewrap(&self, kek: KekId, rewraps: &[Rewrap]) -> Result<u64, Error> {
+        let rows = self.upkeep(exchange(kek, rewraps), ignore).await?.len() as u64;
+        rows.checked_sub(1).ok_or(Error::KekNotActive)
+    }
+}
 
 /// The database's time, as `seen_at`.
 pub(super) fn now() -> Statement {

@@ -47,6 +47,14 @@ impl dyn Columns + '_ {
         self.text(column)?.parse().map_err(|_| damaged(column))
     }
 
+    /// What a text stands for, if there is one.
+    pub(super) fn optional_parsed<T: std::str::FromStr>(
+        &self,
+        column: &'static str,
+    ) -> Result<Option<T>, Error> {
+        self.optional_text(column)?.map(|text| text.parse().map_err(|_| damaged(column))).transpose()
+    }
+
     pub(super) fn name(&self, column: &'static str) -> Result<Name, Error> {
         self.parsed(column)
     }

@@ -2,7 +2,7 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::crypto::{KekId, KeyId, KeyVersion};
-use crate::id::{ContextId, IdentityId, ReplicaId, TenantId};
+use crate::id::{ContextId, FamilyId, IdentityId, ReplicaId, TenantId};
 use crate::name::Name;
 use crate::store::Change;
 
@@ -44,7 +44,7 @@ pub(crate) struct Mutation {
 /// A parameter. `None` is SQL's null.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
-    Boolean(bool),
+    Boolean(Option<bool>),
     Integer(Option<i64>),
     Text(Option<String>),
     Bytes(Vec<u8>),
@@ -54,6 +54,12 @@ pub(crate) enum Value {
 
 impl From<bool> for Value {
     fn from(value: bool) -> Self {
+        Self::Boolean(Some(value))
+    }
+}
+
+impl From<Option<bool>> for Value {
+    fn from(value: Option<bool>) -> Self {
         Self::Boolean(value)
     }
 }
@@ -157,6 +163,12 @@ impl From<ContextId> for Value {
 
 impl From<IdentityId> for Value {
     fn from(value: IdentityId) -> Self {
+        Self::Uuid(Some(value.0))
+    }
+}
+
+impl From<FamilyId> for Value {
+    fn from(value: FamilyId) -> Self {
         Self::Uuid(Some(value.0))
     }
 }

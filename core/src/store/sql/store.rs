@@ -1,17 +1,17 @@
 use super::{
-    Database, asymmetric, contexts, deployment, identities, keys, replicas, restored, revision, rewrap, usage,
+    Database, asymmetric, contexts, deployment, identities, keys, replicas, restored, revision, tenants,
+    usage,
 };
 use crate::audit;
-use crate::auth::Identity;
+use crate::auth::{Identity, IdentityStatus, MAX_REVOKED};
 use crate::clock::Timestamp;
 use crate::contexts::{Context, Destruction, KeySummary, KeyVersionStatus, Rotation, StoredVersion};
-use crate::crypto::{KekId, KeyId, KeyVersion, Purpose};
+use crate::crypto::{KeyId, KeyVersion, Purpose};
 use crate::id::{IdentityId, ReplicaId, TenantId};
 use crate::name::Name;
 use crate::store::{
-    Bootstrap, Changes, ContextUpdate, Deployment, Error, KekRecord, Loaded, Outlook, Position,
-    REPLICA_TIMEOUT, Replica, ReplicaRecord, Revision, Rewrap, StateChange, Store, Usage, VersionId,
-    WrappedVersion,
+    Bootstrap, Changes, ContextUpdate, Deployment, Error, Loaded, NewTenant, Outlook, Position, Replica,
+    ReplicaRecord, Revision, Revocation, StateChange, Store, TenantRecord, TenantUpdate, Usage,
 };
 
 use super::row::{Columns, damaged};
@@ -162,31 +162,6 @@ impl<D: Database> Store for D {
         self.read(deployment::read(), deployment::parse).await.map(deployment::collect)
     }
 
-    async fn activate_kek(&self, kek: &KekRecord, now: Timestamp) -> Result<bool, Error> {
-        // Read before the change, so that it counts a replica as alive for rather too long than too short.
-        let database_now = only(self.read(rewrap::now(), replicas::parse_now).await)?;
-        let activate = rewrap::activate(kek, database_now - REPLICA_TIMEOUT, now);
-        self.mutate(activate, ignore).await.map(|applied| applied.is_some())
-    }
-
-    async fn count_wrapped(&self) -> Result<Vec<(KekId, u64)>, Error> {
-        self.read(rewrap::count(), rewrap::parse_count).await
-    }
-
-    async fn wrapped_under_others(
-        &self,
-        kek: KekId,
-        after: Option<VersionId>,
-        limit: u32,
-    ) -> Result<Vec<WrappedVersion>, Error> {
-        self.read(rewrap::under_others(kek, after, limit), rewrap::parse).await
-    }
-
-    async fn rewrap(&self, kek: KekId, rewraps: &[Rewrap]) -> Result<u64, Error> {
-        let rows = self.upkeep(rewrap::exchange(kek, rewraps), ignore).await?.len() as u64;
-        rows.checked_sub(1).ok_or(Error::KekNotActive)
-    }
-
     async fn reserve_messages(
         &self,
         tenant: TenantId,
@@ -251,6 +226,61 @@ impl<D: Database> Store for D {
             }
             None => Ok(None),
         }
+    }
+
+    async fn create_tenant(&self, new: &NewTenant) -> Result<(), Error> {
+        let applied = self.mutate(tenants::create(new), ignore).await?;
+        applied.ok_or(Error::KekNotActive)
+    }
+
+    async fn tenant(&self, name: &Name) -> Result<Option<TenantRecord>, Error> {
+        first(self.read(tenants::by_name(name), tenants::parse).await)
+    }
+
+    async fn tenants(&self, after: Option<&Name>, limit: u32) -> Result<Vec<TenantRecord>, Error> {
+        self.read(tenants::list(after, limit), tenants::parse).await
+    }
+
+    async fn update_tenant(
+        &self,
+        tenant: TenantId,
+        update: &TenantUpdate,
+        now: Timestamp,
+    ) -> Result<Option<TenantRecord>, Error> {
+        self.mutate(tenants::update(tenant, update, now), tenants::parse).await
+    }
+
+    async fn revoke_tokens_of_tenant(&self, tenant: TenantId, now: Timestamp) -> Result<(), Error> {
+        self.mutate(tenants::revoke_tokens(tenant, now), ignore).await.map(drop)
+    }
+
+    async fn identity_status(
+        &self,
+        tenant: TenantId,
+        id: IdentityId,
+        now: Timestamp,
+    ) -> Result<Loaded<IdentityStatus>, Error> {
+        only(self.read(identities::status(tenant, id, now), identities::parse_loaded_status).await)
+    }
+
+    async fn revoke_token(
+        &self,
+        tenant: TenantId,
+        id: IdentityId,
+        token: &str,
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Revocation, Error> {
+        let revoke = identities::revoke_token(tenant, id, token, expires_at, now, MAX_REVOKED);
+        if self.mutate(revoke, ignore).await?.is_some() {
+            return Ok(Revocation::Done);
+        }
+        let there = Store::identity(self, tenant, id).await?.value.is_some();
+        Ok(if there { Revocation::TooMany } else { Revocation::NoIdentity })
+    }
+
+    async fn prune_revoked_tokens(&self, now: Timestamp) -> Result<(), Error> {
+        self.upkeep(vec![identities::prune_revoked_tokens(now)], ignore).await.map(drop)
     }
 
     async fn identity(&self, tenant: TenantId, id: IdentityId) -> Result<Loaded<Identity>, Error> {
@@ -325,16 +355,16 @@ impl<D: Database> Store for D {
 }
 
 /// For statements that return at most one row.
-fn first<T>(rows: Result<Vec<T>, Error>) -> Result<Option<T>, Error> {
+pub(super) fn first<T>(rows: Result<Vec<T>, Error>) -> Result<Option<T>, Error> {
     rows.map(|rows| rows.into_iter().next())
 }
 
 /// For statements that always return one row.
-fn only<T>(rows: Result<Vec<T>, Error>) -> Result<T, Error> {
+pub(super) fn only<T>(rows: Result<Vec<T>, Error>) -> Result<T, Error> {
     first(rows)?.ok_or_else(|| damaged("value"))
 }
 
 /// For mutations of which only success matters.
-fn ignore(_: &dyn Columns) -> Result<(), Error> {
+pub(super) fn ignore(_: &dyn Columns) -> Result<(), Error> {
     Ok(())
 }

@@ -1,5 +1,5 @@
 use rusqlite::ErrorCode;
-use rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE;
+use rusqlite::ffi::{SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE};
 
 use crate::store::Error;
 use crate::store::sql::damaged;
@@ -49,7 +49,8 @@ fn from_sqlite(error: rusqlite::Error) -> Error {
     match &error {
         // SQLite names the columns of the index: `UNIQUE constraint failed: contexts.tenant_id, contexts.name`.
         rusqlite::Error::SqliteFailure(code, Some(message))
-            if code.extended_code == SQLITE_CONSTRAINT_UNIQUE && message.ends_with(".name") =>
+            if matches!(code.extended_code, SQLITE_CONSTRAINT_UNIQUE | SQLITE_CONSTRAINT_PRIMARYKEY)
+                && [".name", "identities.id"].iter().any(|column| message.ends_with(column)) =>
         {
             Error::Exists
         }

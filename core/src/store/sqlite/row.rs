@@ -15,7 +15,7 @@ pub(super) fn numbered(sql: &str) -> String {
 impl ToSql for Value {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         let value = match self {
-            Self::Boolean(value) => ValueRef::Integer((*value).into()),
+            Self::Boolean(Some(value)) => ValueRef::Integer((*value).into()),
             Self::Integer(Some(value)) => ValueRef::Integer(*value),
             Self::Text(Some(value)) => ValueRef::Text(value.as_bytes()),
             Self::Bytes(value) => ValueRef::Blob(value),
@@ -23,7 +23,11 @@ impl ToSql for Value {
             Self::Time(Some(value)) => {
                 ValueRef::Integer(i64::try_from(value.as_micros()).unwrap_or(i64::MAX))
             }
-            Self::Integer(None) | Self::Text(None) | Self::Uuid(None) | Self::Time(None) => ValueRef::Null,
+            Self::Boolean(None)
+            | Self::Integer(None)
+            | Self::Text(None)
+            | Self::Uuid(None)
+            | Self::Time(None) => ValueRef::Null,
         };
         Ok(ToSqlOutput::Borrowed(value))
     }
