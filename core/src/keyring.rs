@@ -9,6 +9,7 @@ mod counter;
 mod keks;
 mod loaded;
 mod signing;
+mod tenants;
 mod usage;
 
 use std::hash::Hash;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 use tokio::sync::Notify;
 
-use crate::auth::Identity;
+use crate::auth::IdentityStatus;
 use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::contexts::{Context, StoredVersion};
 use crate::crypto::{self, Kek, KekId, KeyId, KeyVersion, Purpose};
@@ -32,6 +33,7 @@ pub use counter::{CounterError, ROTATE_AT};
 pub use keks::{Keks, MissingKek};
 pub use loaded::LoadedKey;
 pub use signing::LoadedSigningKey;
+pub use tenants::KnownTenant;
 
 /// Most key versions, context names and identities that are held, each.
 const CAPACITY: usize = 10_000;
@@ -49,7 +51,8 @@ pub struct Keyring<S> {
     names: Cache<(TenantId, Name), Option<Arc<LoadedKey>>>,
     versions: Cache<(TenantId, KeyId, KeyVersion), Option<Arc<LoadedKey>>>,
     signing_keys: Cache<(TenantId, KeyId), Option<Arc<LoadedSigningKey>>>,
-    identities: Cache<(TenantId, IdentityId), Option<Arc<Identity>>>,
+    identities: Cache<(TenantId, IdentityId), Option<Arc<IdentityStatus>>>,
+    tenants: Cache<Name, Option<KnownTenant>>,
     view: Mutex<View>,
     /// The fingerprint of the key-encryption key that wraps new keys.
     active_kek: AtomicU64,
@@ -110,6 +113,7 @@ impl<S: Store> Keyring<S> {
             versions: Cache::new(CAPACITY),
             signing_keys: Cache::new(SIGNING_CAPACITY),
             identities: Cache::new(CAPACITY),
+            tenants: Cache::new(CAPACITY),
             view: Mutex::new(View { seen, server_started_at, generation: 0 }),
             active_kek: AtomicU64::new(u64::from_be_bytes(active_kek.0)),
             usage: UsageLedger::default(),
@@ -167,17 +171,22 @@ impl<S: Store> Keyring<S> {
         self.load(&self.versions, &(tenant, key, version), load, |_| {}).await
     }
 
-    /// An identity; `None` for no such identity.
+    /// What decides whether the tokens of an identity count; `None` for no such identity.
     ///
     /// # Errors
     ///
     /// As [`Keyring::encryption_key`].
-    pub async fn identity(&self, tenant: TenantId, id: IdentityId) -> Result<Option<Arc<Identity>>, Error> {
+    pub async fn identity(
+        &self,
+        tenant: TenantId,
+        id: IdentityId,
+    ) -> Result<Option<Arc<IdentityStatus>>, Error> {
         self.check_staleness()?;
         if let Some(entry) = self.identities.get(&(tenant, id)) {
             return Ok(entry);
         }
-        let load = async { Ok(self.read(self.store.identity(tenant, id)).await?.map(Arc::new)) };
+        let status = self.store.identity_status(tenant, id, self.clock.now());
+        let load = async { Ok(self.read(status).await?.map(Arc::new)) };
         self.load(&self.identities, &(tenant, id), load, |_| {}).await
     }
 
@@ -371,6 +380,7 @@ impl<S: Store> Keyring<S> {
             self.versions.clear();
             self.signing_keys.clear();
             self.identities.clear();
+            self.tenants.clear();
             return;
         };
         let changed = |change: Change| changes.contains(&change);
@@ -382,8 +392,12 @@ impl<S: Store> Keyring<S> {
         self.names.retain(|_, entry| unchanged_key(entry));
         self.versions.retain(|_, entry| unchanged_key(entry));
         self.signing_keys.retain(|_, entry| unchanged(entry.as_ref().map(|key| key.context())));
+        self.tenants.retain(|_, entry| entry.is_some_and(|tenant| !changed(Change::Tenant(tenant.id))));
         self.identities.retain(|_, entry| {
-            entry.as_ref().is_some_and(|identity| !changed(Change::Identity(identity.tenant, identity.id)))
+            entry.as_ref().is_some_and(|status| {
+                let (tenant, id) = (status.identity.tenant, status.identity.id);
+                !changed(Change::Identity(tenant, id)) && !changed(Change::Tenant(tenant))
+            })
         });
     }
 

@@ -4,9 +4,11 @@ use std::str::FromStr;
 
 use crate::auth::{Scope, ScopeSet};
 use crate::clock::Timestamp;
-
 use crate::id::{IdentityId, TenantId};
 use crate::name::{InvalidName, Name};
+
+/// The name of the first tenant, which is that of the operators.
+pub const DEFAULT_TENANT: &str = "default";
 
 /// An application or a person, to whom tokens are issued. A token is worth what this row says when it is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,16 +29,56 @@ pub struct Identity {
     pub epoch: u32,
     /// A disabled identity's tokens are refused until it is enabled again.
     pub enabled: bool,
+    /// Whether each of its refresh tokens is good for one use.
+    pub rotate_refresh_tokens: bool,
+    /// The `sub` of its tokens at an outside identity provider; `None` if we issue them.
+    pub subject: Option<String>,
+    /// Tokens of an outside identity provider, which have no epoch, are refused if they are older.
+    pub tokens_not_before: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
 }
 
+impl Identity {
+    /// A new identity with what its role gets unless told otherwise, and no context.
+    pub fn new(tenant: TenantId, name: Name, role: Role, at: Timestamp) -> Self {
+        Self {
+            id: IdentityId::random(),
+            tenant,
+            name,
+            role,
+            scopes: role.default_scopes(),
+            contexts: ContextGrant::Named(BTreeSet::new()),
+            epoch: 0,
+            enabled: true,
+            rotate_refresh_tokens: false,
+            subject: None,
+            tokens_not_before: None,
+            created_at: at,
+            updated_at: at,
+        }
+    }
+}
+
+/// What decides whether a token of an identity counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityStatus {
+    /// Its row.
+    pub identity: Identity,
+    /// The name of its tenant, which never changes.
+    pub tenant_name: Name,
+    /// No token of a disabled tenant counts.
+    pub tenant_enabled: bool,
+    /// Ids of tokens, and of families of refresh tokens, that were revoked one by one and have not expired.
+    pub revoked: BTreeSet<String>,
+}
+
 /// What kind of work an identity does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Runs the deployment: tenants, defaults, status. Uses no key.
+    /// Runs the deployment: tenants, defaults, status. Uses no key. Operators belong to the tenant `default`.
     Operator,
     /// Runs a tenant: its contexts and identities, and whatever its services may do.
     Admin,
@@ -56,13 +98,32 @@ impl Role {
         }
     }
 
-    /// The most that this role may ever do; also what an identity of this role gets unless told otherwise.
+    /// The most that this role may ever do.
     pub fn scopes(self) -> ScopeSet {
         match self {
-            Self::Operator => [Scope::ContextsRead, Scope::IdentitiesManage].into_iter().collect(),
-            Self::Admin => Scope::ALL.into_iter().collect(),
+            Self::Operator => {
+                [Scope::ContextsRead, Scope::IdentitiesManage, Scope::TenantsManage].into_iter().collect()
+            }
+            Self::Admin => Scope::ALL.into_iter().filter(|&scope| scope != Scope::TenantsManage).collect(),
+            Self::Service => Self::Service.default_scopes().with(Scope::Register),
+        }
+    }
+
+    /// What an identity of this role gets unless told otherwise.
+    pub fn default_scopes(self) -> ScopeSet {
+        match self {
+            Self::Operator | Self::Admin => self.scopes(),
+            // One that registers others makes identities.
             Self::Service => Scope::ALL.into_iter().filter(|scope| scope.is_data_plane()).collect(),
         }
+    }
+
+    /// Whether one of this role makes, changes and deletes identities of `other`, given that it may do so at all.
+    ///
+    /// An operator runs the deployment and not what its tenants do with it: with an administrator of its making it could
+    /// use their keys.
+    pub const fn manages(self, other: Self) -> bool {
+        matches!((self, other), (Self::Operator, Self::Operator) | (Self::Admin, Self::Admin | Self::Service))
     }
 }
 
@@ -105,6 +166,24 @@ impl ContextGrant {
             (Self::All, _) => true,
             (Self::Named(_), Self::All) => false,
             (Self::Named(names), Self::Named(others)) => others.is_subset(names),
+        }
+    }
+
+    /// The names, or `*`.
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Self::All => vec!["*".to_owned()],
+            Self::Named(names) => names.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// What both allow.
+    pub fn intersection(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::All, grant) | (grant, Self::All) => grant.clone(),
+            (Self::Named(names), Self::Named(others)) => {
+                Self::Named(names.intersection(others).cloned().collect())
+            }
         }
     }
 }

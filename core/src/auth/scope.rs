@@ -27,6 +27,8 @@ pub enum Scope {
     SignManage,
     /// List the contexts that the caller may use.
     ContextsRead,
+    /// Register applications, which then have identities of their own.
+    Register,
     /// Manage contexts.
     ContextsManage,
     /// Rotate a context's key.
@@ -37,11 +39,13 @@ pub enum Scope {
     KeysExport,
     /// Manage identities and issue tokens for them.
     IdentitiesManage,
+    /// Manage tenants.
+    TenantsManage,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Encrypt,
         Self::Decrypt,
         Self::Rewrap,
@@ -53,11 +57,13 @@ impl Scope {
         Self::Verify,
         Self::SignManage,
         Self::ContextsRead,
+        Self::Register,
         Self::ContextsManage,
         Self::Rotate,
         Self::KeysManage,
         Self::KeysExport,
         Self::IdentitiesManage,
+        Self::TenantsManage,
     ];
 
     /// As written in tokens, rows and requests.
@@ -74,11 +80,13 @@ impl Scope {
             Self::Verify => "verify",
             Self::SignManage => "sign:manage",
             Self::ContextsRead => "contexts:read",
+            Self::Register => "register",
             Self::ContextsManage => "contexts:manage",
             Self::Rotate => "rotate",
             Self::KeysManage => "keys:manage",
             Self::KeysExport => "keys:export",
             Self::IdentitiesManage => "identities:manage",
+            Self::TenantsManage => "tenants:manage",
         }
     }
 
@@ -96,11 +104,13 @@ impl Scope {
             | Self::Verify
             | Self::SignManage
             | Self::ContextsRead => true,
-            Self::ContextsManage
+            Self::Register
+            | Self::ContextsManage
             | Self::Rotate
             | Self::KeysManage
             | Self::KeysExport
-            | Self::IdentitiesManage => false,
+            | Self::IdentitiesManage
+            | Self::TenantsManage => false,
         }
     }
 }

@@ -3,9 +3,9 @@ use std::time::Duration;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
 use serde::{Deserialize, Serialize};
 
-use crate::auth::{ContextGrant, Identity, Role, ScopeSet};
+use crate::auth::{ContextGrant, Credential, Identity, Role, ScopeSet, Verified};
 use crate::clock::{Clock, Timestamp};
-use crate::id::{IdentityId, TenantId, random_uuid};
+use crate::id::{FamilyId, random_uuid};
 use crate::secret::Secret;
 
 /// Longest lifetime of a service's token.
@@ -15,11 +15,18 @@ pub const MAX_ADMIN_TTL: Duration = Duration::from_secs(12 * 3600);
 /// Lifetime of a token unless asked otherwise.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(3600);
 
+/// Tokens of one identity that are remembered as revoked: every replica reads all of them at each change.
+pub const MAX_REVOKED: u32 = 1000;
+/// How far the clocks of replicas and database may differ before an expired token could come back.
+pub const CLOCK_MARGIN: Duration = Duration::from_secs(3600);
+
 const TYPE: &str = "at+jwt";
 const ISSUER: &str = "cryptoserve";
 const AUDIENCE: &str = "cryptoserve-api";
 /// Longest token that is looked at, in bytes.
 const MAX_LENGTH: usize = 8 * 1024;
+/// The longest id of a token that can be revoked, in bytes.
+const MAX_ID_LENGTH: usize = 128;
 
 /// Issues and verifies access tokens: JWTs (RFC 7519) of the profile RFC 9068, signed with HS256 and nothing else.
 pub struct Tokens {
@@ -31,7 +38,7 @@ pub struct Tokens {
 }
 
 /// What a token narrows its identity to; `None` leaves it as the identity's row says.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Narrowing {
     /// Scopes, of which only those of the row count.
     pub scopes: Option<ScopeSet>,
@@ -42,24 +49,11 @@ pub struct Narrowing {
 /// A token as issued.
 #[derive(Debug)]
 pub struct IssuedToken {
+    /// Its `jti`, by which it can be revoked.
+    pub id: String,
     /// What the client sends.
     pub token: Secret<String>,
     /// When it stops working.
-    pub expires_at: Timestamp,
-}
-
-/// The claims of a token whose signature and times are good. What they are worth, the identity's row decides.
-#[derive(Clone, Debug)]
-pub struct Verified {
-    /// The `sub`.
-    pub identity: IdentityId,
-    /// The `tid`.
-    pub tenant: TenantId,
-    /// The `epoch`.
-    pub epoch: u32,
-    /// What the token narrows the identity to.
-    pub narrowing: Narrowing,
-    /// The `exp`.
     pub expires_at: Timestamp,
 }
 
@@ -70,13 +64,21 @@ pub enum TokenError {
     #[error("send `Authorization: Bearer <token>`; `cryptoserve token` or an administrator issues one")]
     Missing,
     /// Not a token of this service: its form, algorithm, type, issuer, audience, claims or signature.
-    #[error("the bearer token is not an access token of this service")]
+    #[error(
+        "the bearer token is not an access token of this service: it is not whole, or was issued elsewhere; \
+         `cryptoserve token` or an administrator issues one"
+    )]
     Invalid,
     /// Past its `exp`.
-    #[error("the access token has expired; ask for a new one")]
+    #[error(
+        "the access token has expired; get another as you got this one: from `cryptoserve token`, from an administrator, \
+         or with a refresh token"
+    )]
     Expired,
-    /// Its identity was deleted or disabled, or its tokens were revoked.
-    #[error("the access token has been revoked, or its identity is deleted or disabled")]
+    /// It was revoked, or its identity or tenant was disabled or deleted.
+    #[error(
+        "the access token has been revoked, or its identity or tenant is disabled or deleted; ask an administrator"
+    )]
     Revoked,
 }
 
@@ -109,6 +111,8 @@ struct Claims {
     exp: u64,
     epoch: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    sid: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     contexts: Option<String>,
@@ -134,7 +138,7 @@ impl Tokens {
         }
     }
 
-    /// A token of `identity` that lives for `ttl`.
+    /// A token of `identity` that lives for `ttl`, made by a refresh token of `family` if any.
     ///
     /// # Errors
     ///
@@ -148,6 +152,7 @@ impl Tokens {
         identity: &Identity,
         ttl: Duration,
         narrowing: &Narrowing,
+        family: Option<FamilyId>,
     ) -> Result<IssuedToken, IssueError> {
         Self::check_ttl(identity.role, ttl)?;
         let now = self.clock.now();
@@ -160,6 +165,7 @@ impl Tokens {
             iat: now.as_secs(),
             exp: (now + ttl).as_secs(),
             epoch: identity.epoch,
+            sid: family.map(|family| family.to_string()),
             scope: narrowing.scopes.map(|scopes| scopes.to_string()),
             contexts: narrowing.contexts.as_ref().map(ContextGrant::to_string),
         };
@@ -169,7 +175,8 @@ impl Tokens {
         if token.len() > MAX_LENGTH {
             return Err(IssueError::TooLong);
         }
-        Ok(IssuedToken { token: Secret::new(token), expires_at: Timestamp::from_secs(claims.exp) })
+        let expires_at = Timestamp::from_secs(claims.exp);
+        Ok(IssuedToken { id: claims.jti, token: Secret::new(token), expires_at })
     }
 
     /// Whether a token of `role` may live for `ttl`.
@@ -201,7 +208,9 @@ impl Tokens {
         Ok(Verified {
             identity: claims.sub.parse().map_err(|_| TokenError::Invalid)?,
             tenant: claims.tid.parse().map_err(|_| TokenError::Invalid)?,
-            epoch: claims.epoch,
+            id: claims.jti,
+            family: claims.sid,
+            credential: Credential::Own { epoch: claims.epoch },
             expires_at: Timestamp::from_secs(claims.exp),
             narrowing: Narrowing {
                 scopes: claims
@@ -229,6 +238,11 @@ impl Tokens {
         }
         Err(TokenError::Invalid)
     }
+}
+
+/// Whether a token can have this id: visible ASCII, and not more than is stored.
+pub fn is_token_id(id: &str) -> bool {
+    (1..=MAX_ID_LENGTH).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@ mod signing;
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
-use crate::auth::{ContextGrant, Role};
+use crate::auth::{ContextGrant, Identity, Role};
 use crate::clock::{ManualClock, Timestamp};
 use crate::contexts::{KeyState, NewContext, RotationPolicy, default_contexts, new_context, next_version};
 use crate::crypto::{Algorithm, AlgorithmSet};
 use crate::secret::Secret;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Bootstrap, KekRecord, StateChange, Tenant};
+use crate::store::{Bootstrap, KekRecord, StateChange, Tenant, TenantUpdate};
 
 const STALENESS: Duration = Duration::from_secs(180);
 
@@ -45,19 +45,8 @@ fn name(text: &str) -> Name {
 }
 
 fn identity(tenant: TenantId) -> Identity {
-    let now = Timestamp::from_secs(0);
-    Identity {
-        id: IdentityId::random(),
-        tenant,
-        name: name("app"),
-        role: Role::Service,
-        scopes: Role::Service.scopes(),
-        contexts: ContextGrant::All,
-        epoch: 0,
-        enabled: true,
-        created_at: now,
-        updated_at: now,
-    }
+    let new = Identity::new(tenant, name("app"), Role::Service, Timestamp::from_secs(0));
+    Identity { contexts: ContextGrant::All, ..new }
 }
 
 #[tokio::test]
@@ -97,6 +86,22 @@ async fn what_is_unknown_is_remembered_until_something_changes() {
 }
 
 #[tokio::test]
+async fn a_tenant_is_known_by_name_until_it_changes() {
+    let Fixture { keyring, store, tenant, .. } = fixture().await;
+    let default = name("default");
+    let known = keyring.tenant(&default).await.unwrap();
+    assert_eq!(known, Some(KnownTenant { id: tenant, enabled: true }));
+    let disable = TenantUpdate { enabled: Some(false), ..TenantUpdate::default() };
+    store.update_tenant(tenant, &disable, Timestamp::from_secs(1)).await.unwrap();
+    assert_eq!(keyring.tenant(&default).await.unwrap(), known, "no query for what is known");
+    keyring.poll().await.unwrap();
+    assert_eq!(keyring.tenant(&default).await.unwrap(), Some(KnownTenant { id: tenant, enabled: false }));
+    store.create_identity(&identity(tenant)).await.unwrap();
+    keyring.poll().await.unwrap();
+    assert!(keyring.tenants.get(&default).is_some(), "what did not change is kept");
+}
+
+#[tokio::test]
 async fn a_key_version_is_found_by_its_id_in_its_own_tenant_only() {
     let Fixture { keyring, tenant, .. } = fixture().await;
     let key = keyring.encryption_key(tenant, &name("general")).await.unwrap().unwrap();
@@ -132,7 +137,8 @@ async fn a_load_that_races_a_change_is_used_once_and_not_kept() {
     keyring.poll().await.unwrap();
     let load = async {
         // Read before the revocation, and delivered after the poll that told of it.
-        let read = store.identity(tenant, revoked.id).await?.value.map(Arc::new);
+        let read =
+            store.identity_status(tenant, revoked.id, Timestamp::from_secs(1)).await?.value.map(Arc::new);
         store.delete_identity(tenant, revoked.id, Timestamp::from_secs(2)).await?;
         keyring.poll().await?;
         Ok(read)

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::auth::Scope;
 use crate::clock::ManualClock;
+use crate::id::{IdentityId, TenantId};
 
 const KEY: &[u8] = b"0f7Jm3wqLz9bXv2cRt5yUh8nKd1sPa4e";
 const START: u64 = 1_793_534_400;
@@ -18,19 +19,8 @@ fn tokens() -> (Tokens, ManualClock) {
 }
 
 fn identity(role: Role) -> Identity {
-    let now = Timestamp::from_secs(START);
-    Identity {
-        id: IdentityId::random(),
-        tenant: TenantId::random(),
-        name: "app".parse().unwrap(),
-        role,
-        scopes: role.scopes(),
-        contexts: ContextGrant::All,
-        epoch: 3,
-        enabled: true,
-        created_at: now,
-        updated_at: now,
-    }
+    let new = Identity::new(TenantId::random(), "app".parse().unwrap(), role, Timestamp::from_secs(START));
+    Identity { contexts: ContextGrant::All, epoch: 3, ..new }
 }
 
 fn claims() -> Value {
@@ -54,9 +44,10 @@ fn a_token_verifies_until_it_expires() {
     let identity = identity(Role::Service);
     let narrowing =
         Narrowing { scopes: Some(ScopeSet::NONE.with(Scope::Decrypt)), contexts: "a b".parse().ok() };
-    let issued = tokens.issue(&identity, Duration::from_secs(10), &narrowing).unwrap();
+    let issued = tokens.issue(&identity, Duration::from_secs(10), &narrowing, None).unwrap();
     let verified = tokens.verify(issued.token.expose()).unwrap();
-    assert_eq!((verified.identity, verified.tenant, verified.epoch), (identity.id, identity.tenant, 3));
+    assert_eq!((verified.identity, verified.tenant), (identity.id, identity.tenant));
+    assert_eq!((&verified.id, verified.credential), (&issued.id, Credential::Own { epoch: 3 }));
     assert_eq!(verified.narrowing.scopes, narrowing.scopes);
     assert_eq!(verified.narrowing.contexts, narrowing.contexts);
     hands.advance(Duration::from_secs(9));
@@ -68,7 +59,7 @@ fn a_token_verifies_until_it_expires() {
 #[test]
 fn lifetimes_depend_on_the_role() {
     let (tokens, _) = tokens();
-    let issue = |role, ttl| tokens.issue(&identity(role), ttl, &Narrowing::default());
+    let issue = |role, ttl| tokens.issue(&identity(role), ttl, &Narrowing::default(), None);
     assert!(issue(Role::Service, MAX_SERVICE_TTL).is_ok());
     assert!(issue(Role::Service, MAX_SERVICE_TTL + Duration::from_secs(1)).is_err());
     assert!(issue(Role::Admin, MAX_ADMIN_TTL).is_ok());
