@@ -1,4 +1,4 @@
-use crate::clock::Timestamp;
+use crate::clock::{Monotonic, Timestamp};
 use crate::config::RateLimit;
 
 /// A moment in sixteenths of a microsecond since 2026-01-01T00:00:00Z; fits 53 bits until 2043.
@@ -15,6 +15,11 @@ impl Ticks {
     pub const fn at(time: Timestamp) -> Self {
         Self(time.as_micros().saturating_sub(EPOCH_MICROS).saturating_mul(TICKS_PER_MICRO))
     }
+
+    /// A moment of a process's own clock, to be compared only with others of it.
+    pub(super) const fn monotonic(time: Monotonic) -> Self {
+        Self(time.as_micros().saturating_mul(TICKS_PER_MICRO))
+    }
 }
 
 /// Size and rate of a token bucket, by the generic cell rate algorithm (ITU-T I.371): the bucket's state is one
@@ -23,7 +28,45 @@ impl Ticks {
 pub struct Quota {
     requests_per_minute: u32,
     burst: u32,
+    share: Share,
 }
+
+/// The part of a limit that one replica enforces alone, in millionths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share(u32);
+
+impl Share {
+    /// All of it.
+    pub const WHOLE: Self = Self(MILLION);
+
+    /// One of `parts` equal parts, rounded down, so that together they are never more than the whole.
+    pub fn one_of(parts: u32) -> Self {
+        Self((MILLION / parts.max(1)).max(1))
+    }
+
+    /// A part above 0 and at most 1, rounded down to millionths, and at least one of them.
+    pub fn fraction(part: f64) -> Self {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "casts of floats saturate"
+        )]
+        let millionths = (part * f64::from(MILLION)) as u32;
+        Self(millionths.clamp(1, MILLION))
+    }
+
+    /// In millionths.
+    pub(super) const fn millionths(self) -> u32 {
+        self.0
+    }
+
+    /// From millionths, 1 to a million.
+    pub(super) const fn from_millionths(millionths: u32) -> Self {
+        Self(millionths)
+    }
+}
+
+const MILLION: u32 = 1_000_000;
 
 /// What a bucket says to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +82,12 @@ pub(super) enum Verdict {
 impl Quota {
     /// From a configured limit, whose parts are at least 1.
     pub const fn new(limit: RateLimit) -> Self {
-        Self { requests_per_minute: limit.requests_per_minute, burst: limit.burst }
+        Self { requests_per_minute: limit.requests_per_minute, burst: limit.burst, share: Share::WHOLE }
+    }
+
+    /// The same limit, of which only `share` is to be given.
+    pub const fn shared(self, share: Share) -> Self {
+        Self { share, ..self }
     }
 
     /// Tokens that a full bucket holds.
@@ -57,7 +105,9 @@ impl Quota {
             return Verdict::NeverFits;
         }
         let next = self.clamp(full_at, now).max(now).0 + self.refill_time(cost);
-        match next.checked_sub(self.refill_time(self.burst)) {
+        // A cost above the share of the burst waits until that is there, and is then paid back in full.
+        let room = self.refill_time(self.room().max(cost));
+        match next.checked_sub(room) {
             Some(earliest) if earliest > now.0 => Verdict::RefusedUntil(Ticks(earliest)),
             _ => Verdict::Admitted(Ticks(next)),
         }
@@ -66,9 +116,38 @@ impl Quota {
     /// Whole tokens in the bucket.
     pub(super) fn remaining(self, full_at: Ticks, now: Ticks) -> u32 {
         let missing = self.clamp(full_at, now).0.saturating_sub(now.0);
-        let room = self.refill_time(self.burst).saturating_sub(missing);
-        let tokens = u128::from(room) * u128::from(self.requests_per_minute) / u128::from(TICKS_PER_MINUTE);
+        let room = self.refill_time(self.room()).saturating_sub(missing);
+        let tokens = if self.share == Share::WHOLE {
+            u128::from(room) * u128::from(self.requests_per_minute) / u128::from(TICKS_PER_MINUTE)
+        } else {
+            let rate = u128::from(self.requests_per_minute) * u128::from(self.share.0);
+            u128::from(room) * rate / (u128::from(TICKS_PER_MINUTE) * u128::from(MILLION))
+        };
         u32::try_from(tokens).unwrap_or(self.burst).min(self.burst)
+    }
+
+    /// The state of a bucket that was empty at `moment`.
+    pub(super) fn empty_at(self, moment: Ticks) -> Ticks {
+        Ticks(moment.0 + self.refill_time(self.room()))
+    }
+
+    /// Ticks in which the whole bucket fills.
+    pub(super) fn burst_ticks(self) -> u64 {
+        self.refill_time(self.burst)
+    }
+
+    /// Ticks in which `cost` tokens flow in.
+    pub(super) fn cost_ticks(self, cost: u32) -> u64 {
+        self.refill_time(cost)
+    }
+
+    /// Tokens that the bucket holds: its share of the burst, and at least one.
+    fn room(self) -> u32 {
+        if self.share == Share::WHOLE {
+            return self.burst;
+        }
+        let tokens = u64::from(self.burst) * u64::from(self.share.0) / u64::from(MILLION);
+        u32::try_from(tokens).unwrap_or(self.burst).max(1)
     }
 
     /// No bucket is emptier than empty. One that seems to be was written before the clock stepped back.
@@ -78,7 +157,13 @@ impl Quota {
 
     /// Ticks in which `tokens` flow in, rounded up so that never one too many is admitted.
     fn refill_time(self, tokens: u32) -> u64 {
-        (u64::from(tokens) * TICKS_PER_MINUTE).div_ceil(u64::from(self.requests_per_minute))
+        let ticks = u64::from(tokens) * TICKS_PER_MINUTE;
+        if self.share == Share::WHOLE {
+            return ticks.div_ceil(u64::from(self.requests_per_minute));
+        }
+        let rate = u128::from(self.requests_per_minute) * u128::from(self.share.0);
+        let ticks = (u128::from(ticks) * u128::from(MILLION)).div_ceil(rate);
+        u64::try_from(ticks).unwrap_or(u64::MAX >> 1)
     }
 }
 
@@ -128,6 +213,25 @@ mod tests {
         };
         assert_eq!(quota.take(state, hour, 1), Verdict::RefusedUntil(Ticks(hour.0 + TICKS_PER_SECOND)));
         assert_eq!(quota.remaining(state, hour), 0);
+    }
+
+    #[test]
+    fn a_share_is_slower_and_smaller_and_together_they_are_no_more_than_the_whole() {
+        let whole = quota(60, 8);
+        let third = whole.shared(Share::one_of(3));
+        assert!(third.refill_time(1) >= 3 * whole.refill_time(1));
+        assert!(third.refill_time(1) <= 3 * whole.refill_time(1) + TICKS_PER_SECOND / 1000);
+        let now = Ticks(1 << 50);
+        assert_eq!(third.remaining(Ticks::default(), now), 2);
+        assert_eq!(third.remaining(third.empty_at(now), now), 0);
+        assert!(matches!(third.take(third.empty_at(now), now, 1), Verdict::RefusedUntil(_)));
+        // More than the share's burst fits, once that is there, and is paid back.
+        let Verdict::Admitted(state) = third.take(Ticks::default(), now, 8) else { panic!("must fit") };
+        assert_eq!(state.0, now.0 + third.refill_time(8));
+        assert!(matches!(third.take(Ticks(now.0 + 16), now, 8), Verdict::RefusedUntil(_)));
+        assert_eq!(third.take(Ticks::default(), now, 9), Verdict::NeverFits);
+        assert_eq!(quota(1, 1).shared(Share::fraction(1e-9)).remaining(Ticks::default(), now), 1);
+        assert_eq!((Share::fraction(1.0), Share::one_of(0)), (Share::WHOLE, Share::WHOLE));
     }
 
     #[test]

@@ -56,7 +56,10 @@ mod tests {
             full_in_secs: 3,
         };
         let address = "192.0.2.1".parse().unwrap();
-        let levels = [level(Dimension::ip(address), 9), level(Dimension::failed_authentication(address), 4)];
+        let levels = [
+            level(Dimension::ip_of_stranger(address), 9),
+            level(Dimension::failed_authentication(address), 4),
+        ];
         let mut headers = HeaderMap::new();
         write_levels(&levels, Timestamp::from_micros(1_000_000), &mut headers);
         assert_eq!(headers["x-ratelimit-remaining"], "4");

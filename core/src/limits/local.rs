@@ -1,9 +1,11 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::bucket::{Quota, Ticks, Verdict, seconds_until};
-use super::{Dimension, Level, Refusal, RefusalKind};
+use super::bucket::{Quota, Ticks};
+use super::verdict::{judge, level};
+use super::{Dimension, Level, Refusal};
 
 /// Buckets kept by this process, in bounded memory.
 ///
@@ -14,6 +16,8 @@ pub struct LocalBuckets {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
     shard_capacity: usize,
+    /// The moment at which every bucket was empty, whatever it held before; zero if there was none.
+    empty_at: AtomicU64,
 }
 
 /// Buckets in all; about 10 MiB when full.
@@ -33,7 +37,13 @@ impl LocalBuckets {
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
             shard_capacity: (capacity / SHARDS).max(1),
+            empty_at: AtomicU64::new(0),
         }
+    }
+
+    /// Empties every bucket, also of those who never asked.
+    pub(super) fn empty(&self, now: Ticks) {
+        self.empty_at.store(now.0, Ordering::Release);
     }
 
     /// See [`super::Limits::take`].
@@ -43,7 +53,7 @@ impl LocalBuckets {
     /// The refusal that takes longest.
     pub fn take(&self, wanted: &[(Dimension, Quota)], cost: u32, now: Ticks) -> Result<Vec<Level>, Refusal> {
         let mut shards = self.lock(wanted);
-        let next = verdicts(&shards, wanted, cost, now)?;
+        let next = self.verdicts(&shards, wanted, cost, now)?;
         let mut levels = Vec::with_capacity(wanted.len());
         for (&(dimension, quota), full_at) in wanted.iter().zip(next) {
             shards.shard(self.shard_of(&dimension)).set(dimension, full_at, now, self.shard_capacity);
@@ -58,7 +68,23 @@ impl LocalBuckets {
     ///
     /// The refusal that takes longest.
     pub fn peek(&self, wanted: &[(Dimension, Quota)], now: Ticks) -> Result<(), Refusal> {
-        verdicts(&self.lock(wanted), wanted, 1, now).map(drop)
+        self.verdicts(&self.lock(wanted), wanted, 1, now).map(drop)
+    }
+
+    fn verdicts(
+        &self,
+        shards: &LockedShards<'_>,
+        wanted: &[(Dimension, Quota)],
+        cost: u32,
+        now: Ticks,
+    ) -> Result<Vec<Ticks>, Refusal> {
+        let empty_at = Ticks(self.empty_at.load(Ordering::Acquire));
+        let full_at = |position| {
+            let (dimension, quota) = &wanted[position];
+            let full_at = shards.full_at(position, dimension);
+            if empty_at == Ticks::default() { full_at } else { full_at.max(quota.empty_at(empty_at)) }
+        };
+        judge(wanted, full_at, cost, now)
     }
 
     /// Locks every shard that is needed, in ascending order, so that two requests never wait for each other.
@@ -116,58 +142,10 @@ impl Shard {
 
 const fn kind(dimension: &Dimension) -> usize {
     match dimension {
-        Dimension::Ip(_) => 0,
+        Dimension::Ip(..) => 0,
         Dimension::Identity(..) => 1,
         Dimension::Context(..) => 2,
         Dimension::FailedAuthentication(_) => 3,
-    }
-}
-
-/// The new state of each bucket, or the refusal that takes longest or, where waiting does not help, allows least.
-fn verdicts(
-    shards: &LockedShards<'_>,
-    wanted: &[(Dimension, Quota)],
-    cost: u32,
-    now: Ticks,
-) -> Result<Vec<Ticks>, Refusal> {
-    let mut next = Vec::with_capacity(wanted.len());
-    let mut too_small: Option<usize> = None;
-    let mut exhausted: Option<(Ticks, usize)> = None;
-    for (position, (dimension, quota)) in wanted.iter().enumerate() {
-        match quota.take(shards.full_at(position, dimension), now, cost) {
-            Verdict::Admitted(full_at) => next.push(full_at),
-            Verdict::NeverFits if too_small.is_none_or(|other| quota.burst() < wanted[other].1.burst()) => {
-                too_small = Some(position);
-            }
-            Verdict::RefusedUntil(until) if exhausted.is_none_or(|(longest, _)| until > longest) => {
-                exhausted = Some((until, position));
-            }
-            Verdict::NeverFits | Verdict::RefusedUntil(_) => {}
-        }
-    }
-    let (kind, position) = match (too_small, exhausted) {
-        (None, None) => return Ok(next),
-        (Some(position), _) => (RefusalKind::NeverFits, position),
-        (None, Some((until, position))) => {
-            (RefusalKind::Exhausted { retry_after_secs: seconds_until(until, now).max(1) }, position)
-        }
-    };
-    let levels: Vec<_> = wanted
-        .iter()
-        .enumerate()
-        .map(|(position, &(dimension, quota))| {
-            level(dimension, quota, shards.full_at(position, &dimension), now)
-        })
-        .collect();
-    Err(Refusal { kind, level: levels[position], levels })
-}
-
-fn level(dimension: Dimension, quota: Quota, full_at: Ticks, now: Ticks) -> Level {
-    Level {
-        dimension,
-        quota,
-        remaining: quota.remaining(full_at, now),
-        full_in_secs: seconds_until(full_at, now),
     }
 }
 
@@ -177,11 +155,12 @@ mod tests {
 
     use super::*;
     use crate::config::RateLimit;
+    use crate::limits::{RefusalKind, Share};
 
     const NOW: Ticks = Ticks(1 << 40);
 
     fn ip(n: u32) -> Dimension {
-        Dimension::ip(IpAddr::V4(Ipv4Addr::from_bits(n)))
+        Dimension::ip_of_stranger(IpAddr::V4(Ipv4Addr::from_bits(n)))
     }
 
     fn failed(n: u32) -> Dimension {
@@ -239,6 +218,25 @@ mod tests {
         assert!(held <= SHARDS * 4);
         let later = Ticks(NOW.0 + (1 << 40));
         assert!(buckets.take(&[(ip(77_777), quota(2))], 2, later).is_ok(), "full buckets make room");
+    }
+
+    #[test]
+    fn emptied_buckets_fill_at_their_share_of_the_rate() {
+        let buckets = LocalBuckets::new(100);
+        let half = [(ip(1), quota(4).shared(Share::one_of(2)))];
+        assert!(buckets.take(&half, 1, NOW).is_ok());
+        buckets.empty(NOW);
+        let refusal = buckets.take(&half, 1, NOW).unwrap_err();
+        assert_eq!(refusal.kind, RefusalKind::Exhausted { retry_after_secs: 2 });
+        let stranger = [(ip(2), half[0].1)];
+        assert!(buckets.peek(&stranger, NOW).is_err(), "nobody begins with more");
+        let later = Ticks(NOW.0 + 2 * 16_000_000);
+        for wanted in [half, stranger] {
+            assert!(buckets.take(&wanted, 1, later).is_ok());
+            assert!(buckets.take(&wanted, 1, later).is_err());
+        }
+        let much_later = Ticks(NOW.0 + 1000 * 16_000_000);
+        assert_eq!(buckets.take(&half, 1, much_later).unwrap()[0].remaining, 1, "half of the burst");
     }
 
     #[test]
