@@ -5,7 +5,7 @@
 //! | [`server`] | `BIND_ADDR`, `METRICS_BIND_ADDR`, `INSTANCE_ID`, `TRUSTED_PROXIES`, `SHUTDOWN_DELAY`, `SHUTDOWN_TIMEOUT`, `HTTP_IDLE_TIMEOUT`, `MAX_BODY_BYTES`, `MAX_INFLIGHT_BYTES` |
 //! | [`database`] | `DATABASE_URL`, `DATA_DIR`, `DB_POOL_SIZE`, `DB_MAX_OVERFLOW`, `DB_POOL_RECYCLE`, `DB_POOL_TIMEOUT`, `DB_QUERY_TIMEOUT`, `MIGRATE`, `CRYPTOSERVE_IMAGE` |
 //! | [`redis`] | `REDIS_URL` |
-//! | [`auth`] | `JWT_SECRET_KEY`, `JWT_SECRET_KEY_PREVIOUS` |
+//! | [`auth`] | `JWT_SECRET_KEY`, `JWT_SECRET_KEY_PREVIOUS`, `JWT_ISSUER`, `JWT_AUDIENCE`, `JWT_JWKS_URL` |
 //! | [`crypto`] | `CRYPTOSERVE_MASTER_KEY`, `CRYPTOSERVE_MASTER_KEY_PREVIOUS`, `HKDF_SALT` |
 //! | [`keyring`] | `KEYRING_MAX_STALENESS` |
 //! | [`limits`] | `RATE_LIMIT_IP`, `RATE_LIMIT_IDENTITY`, `RATE_LIMIT_CONTEXT`, `RATE_LIMIT_ON_REDIS_FAILURE`, `RATE_LIMIT_LOCAL_SHARE` |
@@ -37,7 +37,7 @@ mod setting;
 mod weakness;
 
 pub use audit::{Audit, AuditMode};
-pub use auth::Auth;
+pub use auth::{Auth, IdentityProvider};
 pub use crypto::Crypto;
 pub use database::{Database, DatabaseUrl, Migrate};
 pub use environment::Problem;
@@ -64,7 +64,7 @@ pub struct Config {
     pub database: Database,
     /// Shared limits.
     pub redis: Redis,
-    /// What tokens are signed with.
+    /// What tokens are signed with, and by whom.
     pub auth: Auth,
     /// What keys are wrapped with.
     pub crypto: Crypto,

@@ -30,15 +30,7 @@ pub(super) const SECRETS: &[(&str, &str)] = &[
 const CLIENT: [&str; 2] = ["CRYPTOSERVE_SERVER", "CRYPTOSERVE_TOKEN"];
 
 /// Reserved for parts that do not exist yet.
-const WITHOUT_EFFECT: [&str; 7] = [
-    "AUDIT_RETENTION_DAYS",
-    "AUDIT_SINK",
-    "JWT_AUDIENCE",
-    "JWT_ISSUER",
-    "JWT_JWKS_URL",
-    "TLS_CERT_FILE",
-    "TLS_KEY_FILE",
-];
+const WITHOUT_EFFECT: [&str; 4] = ["AUDIT_RETENTION_DAYS", "AUDIT_SINK", "TLS_CERT_FILE", "TLS_KEY_FILE"];
 
 /// Starts of names that are ours in practice; `HTTP_`, `LOG_` and `TLS_` are too common to claim.
 const PREFIXES: [&str; 7] = ["AUDIT_", "CRYPTOSERVE_", "DB_", "HKDF_", "JWT_", "KEYRING_", "RATE_LIMIT_"];
@@ -128,7 +120,7 @@ mod tests {
             "CRYPTOSERVE_TOKENS",
             "RATE_LIMIT_USER",
             "CRYPTOSERVE_MASTERKEY",
-            "JWT_ISSUER",
+            "AUDIT_SINK",
             "OTEL_SERVICE_NAME",
         ] {
             assert!(warning(name).is_some_and(|warning| warning.starts_with(name)), "{name}");

@@ -1,7 +1,10 @@
 //! Default limits, and what holds when Redis does not answer.
 //!
-//! `RATE_LIMIT_IP`, `RATE_LIMIT_IDENTITY`, `RATE_LIMIT_CONTEXT`, `RATE_LIMIT_ON_REDIS_FAILURE`,
-//! `RATE_LIMIT_LOCAL_SHARE`.
+//! `RATE_LIMIT_IP`, `RATE_LIMIT_IDENTITY`, `RATE_LIMIT_CONTEXT`, `RATE_LIMIT_REDIS_TIMEOUT`,
+//! `RATE_LIMIT_ON_REDIS_FAILURE`, `RATE_LIMIT_LOCAL_SHARE`.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -14,6 +17,8 @@ pub const DEFAULT_RATE_LIMIT_IP: RateLimit = RateLimit { requests_per_minute: 20
 pub const DEFAULT_RATE_LIMIT_IDENTITY: RateLimit = RateLimit { requests_per_minute: 100, burst: 20 };
 /// `RATE_LIMIT_CONTEXT`.
 pub const DEFAULT_RATE_LIMIT_CONTEXT: RateLimit = RateLimit { requests_per_minute: 500, burst: 100 };
+/// `RATE_LIMIT_REDIS_TIMEOUT`.
+pub const DEFAULT_REDIS_TIMEOUT: Duration = Duration::from_millis(50);
 /// `RATE_LIMIT_ON_REDIS_FAILURE`.
 pub const DEFAULT_ON_REDIS_FAILURE: OnRedisFailure = OnRedisFailure::Local;
 /// `RATE_LIMIT_LOCAL_SHARE`.
@@ -23,9 +28,12 @@ pub(super) const VARIABLES: &[&str] = &[
     "RATE_LIMIT_IP",
     "RATE_LIMIT_IDENTITY",
     "RATE_LIMIT_CONTEXT",
+    "RATE_LIMIT_REDIS_TIMEOUT",
     "RATE_LIMIT_ON_REDIS_FAILURE",
     "RATE_LIMIT_LOCAL_SHARE",
 ];
+
+const REDIS_TIMEOUT_RANGE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
 
 /// The limits that hold where no policy is stored.
 #[derive(Clone, Debug)]
@@ -36,6 +44,8 @@ pub struct Limits {
     pub identity: RateLimit,
     /// Per context.
     pub context: RateLimit,
+    /// How long a request waits for Redis.
+    pub redis_timeout: Duration,
     /// What holds while Redis does not answer.
     pub on_redis_failure: OnRedisFailure,
     /// This replica's share of a limit while it enforces it alone.
@@ -113,6 +123,7 @@ struct Variables {
     rate_limit_ip: Setting<RateLimit>,
     rate_limit_identity: Setting<RateLimit>,
     rate_limit_context: Setting<RateLimit>,
+    rate_limit_redis_timeout: Setting<Duration>,
     rate_limit_on_redis_failure: Setting<OnRedisFailure>,
     rate_limit_local_share: Setting<LocalShare>,
 }
@@ -124,6 +135,12 @@ impl Limits {
             ip: env.value("RATE_LIMIT_IP", vars.rate_limit_ip, DEFAULT_RATE_LIMIT_IP),
             identity: env.value("RATE_LIMIT_IDENTITY", vars.rate_limit_identity, DEFAULT_RATE_LIMIT_IDENTITY),
             context: env.value("RATE_LIMIT_CONTEXT", vars.rate_limit_context, DEFAULT_RATE_LIMIT_CONTEXT),
+            redis_timeout: env.within(
+                "RATE_LIMIT_REDIS_TIMEOUT",
+                vars.rate_limit_redis_timeout,
+                DEFAULT_REDIS_TIMEOUT,
+                REDIS_TIMEOUT_RANGE,
+            ),
             on_redis_failure: env.value(
                 "RATE_LIMIT_ON_REDIS_FAILURE",
                 vars.rate_limit_on_redis_failure,

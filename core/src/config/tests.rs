@@ -49,12 +49,14 @@ fn nothing_set_is_the_embedded_store_with_every_default() {
     assert_eq!(config.database.migrate, Migrate::Auto);
     assert!(config.redis.url.is_none());
     assert!(config.auth.jwt_key.is_none() && config.auth.jwt_key_previous.is_empty());
+    assert!(config.auth.provider.is_none());
     assert!(config.crypto.master_key.is_none() && config.crypto.master_key_previous.is_empty());
     assert!(config.crypto.hkdf_salt.is_none());
     assert_eq!(config.keyring.max_staleness, Duration::from_secs(180));
     assert_eq!(config.limits.ip, RateLimit { requests_per_minute: 200, burst: 50 });
     assert_eq!(config.limits.identity, RateLimit { requests_per_minute: 100, burst: 20 });
     assert_eq!(config.limits.context, RateLimit { requests_per_minute: 500, burst: 100 });
+    assert_eq!(config.limits.redis_timeout, Duration::from_millis(50));
     assert_eq!(config.limits.on_redis_failure, OnRedisFailure::Local);
     assert_eq!(config.limits.local_share, LocalShare::Auto);
     assert_eq!((config.audit.mode, config.audit.queue_bytes), (AuditMode::Batched, 16 * 1024 * 1024));
@@ -88,11 +90,15 @@ fn every_variable_is_read() {
         ("JWT_SECRET_KEY", JWT),
         ("JWT_SECRET_KEY_PREVIOUS", &[JWT_2, JWT].join(",")),
         ("HKDF_SALT", SALT),
+        ("JWT_ISSUER", "https://id.example/realms/a"),
+        ("JWT_AUDIENCE", "cryptoserve-api"),
+        ("JWT_JWKS_URL", "https://id.example/keys?p=1"),
         ("KEYRING_MAX_STALENESS", "10s"),
         ("RATE_LIMIT_IP", "10000000:10000000"),
         ("RATE_LIMIT_IDENTITY", "1:1"),
         ("RATE_LIMIT_CONTEXT", "50:10"),
         ("RATE_LIMIT_ON_REDIS_FAILURE", "closed"),
+        ("RATE_LIMIT_REDIS_TIMEOUT", "20ms"),
         ("RATE_LIMIT_LOCAL_SHARE", "0.25"),
         ("AUDIT_MODE", "STRICT"),
         ("AUDIT_QUEUE_BYTES", "64KiB"),
@@ -121,10 +127,15 @@ fn every_variable_is_read() {
     assert_eq!(config.crypto.hkdf_salt.as_ref().map(|salt| &salt.expose()[..]), Some(SALT.as_bytes()));
     assert_eq!(config.auth.jwt_key.as_ref().map(|key| &key.expose()[..]), Some(JWT.as_bytes()));
     assert_eq!(config.auth.jwt_key_previous.len(), 2);
+    let provider = config.auth.provider.expect("a provider");
+    assert_eq!(provider.issuer, "https://id.example/realms/a");
+    assert_eq!(provider.audience, "cryptoserve-api");
+    assert_eq!(provider.jwks_url.as_str(), "https://id.example/keys?p=1");
     assert_eq!(config.keyring.max_staleness, Duration::from_secs(10));
     assert_eq!(config.limits.ip.burst, 10_000_000);
     assert_eq!(config.limits.identity.requests_per_minute, 1);
     assert_eq!(config.limits.context, RateLimit { requests_per_minute: 50, burst: 10 });
+    assert_eq!(config.limits.redis_timeout, Duration::from_millis(20));
     assert_eq!(config.limits.on_redis_failure, OnRedisFailure::Closed);
     assert_eq!(config.limits.local_share, LocalShare::Fixed(0.25));
     assert_eq!((config.audit.mode, config.audit.queue_bytes), (AuditMode::Strict, 65_536));
@@ -191,11 +202,28 @@ const BAD_VALUES: &[(&str, &[&str])] = &[
         ],
     ),
     ("JWT_SECRET_KEY_PREVIOUS", &["canary", "pL8xR2nQv6Yt0KdWz4Hs7MbCf1Gj9EaU,canary"]),
+    ("JWT_ISSUER", &["canary canary", "https://canary/ä", "canary\n"]),
+    ("JWT_AUDIENCE", &["canary\tcanary"]),
+    (
+        "JWT_JWKS_URL",
+        &[
+            "canary",
+            "http://canary.example/keys",
+            "http://192.0.2.77/keys",
+            "http://127.0.0.1.canary/keys",
+            "http://[::ffff:127.0.0.77]/keys",
+            "https://canary@h/keys",
+            "https://h/keys#canary",
+            "file:///canary",
+            "ftp://localhost/canary",
+        ],
+    ),
     ("HKDF_SALT", &["canary", "7777777777777777", "canary-changeme-Lp0"]),
     ("KEYRING_MAX_STALENESS", &["canary", "0", "77ms", "77h"]),
     ("RATE_LIMIT_IP", &["canary", "0:0", "77", "77:0", "77:777", "77777777:77", "-77:7", "77:7:7"]),
     ("RATE_LIMIT_IDENTITY", &["canary:canary", "0:1"]),
     ("RATE_LIMIT_CONTEXT", &["77:canary", ":"]),
+    ("RATE_LIMIT_REDIS_TIMEOUT", &["canary", "0", "77s"]),
     ("RATE_LIMIT_ON_REDIS_FAILURE", &["canary"]),
     ("RATE_LIMIT_LOCAL_SHARE", &["canary", "0", "1.77", "-0.77", "nan"]),
     ("AUDIT_MODE", &["canary"]),
@@ -305,11 +333,27 @@ fn debug_shows_no_secret() {
 }
 
 #[test]
+fn a_provider_is_complete_or_absent() {
+    let all = [("JWT_ISSUER", "i"), ("JWT_AUDIENCE", "a"), ("JWT_JWKS_URL", "http://127.0.0.1:1/keys")];
+    assert!(good(&all).auth.provider.is_some());
+    for (n, (name, _)) in all.iter().enumerate() {
+        let without: Vec<_> = all.iter().copied().filter(|(other, _)| other != name).collect();
+        assert_eq!(bad(&without), [*name]);
+        assert_eq!(bad(&all[n..=n]).len(), 2);
+    }
+    // Of one that is there and bad, nothing is said twice.
+    assert_eq!(bad(&[all[0], all[1], ("JWT_JWKS_URL", "http://h")]), ["JWT_JWKS_URL"]);
+    for url in ["http://localhost:80/keys", "http://[::1]/keys", "http://127.9.9.9", "https://h"] {
+        assert!(good(&[all[0], all[1], ("JWT_JWKS_URL", url)]).auth.provider.is_some(), "{url}");
+    }
+}
+
+#[test]
 fn unknown_variables_with_our_prefixes_warn_without_their_values() {
-    let config = good(&[("DB_POOLSIZE", "canary"), ("JWT_ISSUER", "canary"), ("HTTP_PROXY", "canary")]);
+    let config = good(&[("DB_POOLSIZE", "canary"), ("AUDIT_SINK", "canary"), ("HTTP_PROXY", "canary")]);
     assert_eq!(
         config.warnings,
-        ["DB_POOLSIZE is not a variable of this server and has no effect", "JWT_ISSUER has no effect yet"]
+        ["DB_POOLSIZE is not a variable of this server and has no effect", "AUDIT_SINK has no effect yet"]
     );
     assert_eq!(good(&[("TRUSTED_PROXIES", "0.0.0.0/0")]).warnings.len(), 1);
 }
