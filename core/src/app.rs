@@ -5,7 +5,9 @@
 //! a body that is in memory.
 
 mod admitted;
+mod authenticate;
 mod destructions;
+mod introduce;
 mod origin;
 mod request_line;
 mod setup;
@@ -21,6 +23,7 @@ use crate::api::{Access, Error, RouteMatch};
 use crate::store::Store;
 
 pub use admitted::{Admitted, BodyError};
+pub(crate) use authenticate::Sender;
 pub use origin::Origin;
 pub use setup::{Background, SetupError, set_up};
 pub(crate) use shared::Shared;
@@ -82,7 +85,10 @@ impl<S: Store> App<S> {
             admitted.authenticate(&head.headers).await?;
             admitted.peek_limits()?;
             admitted.reserve_audit()?;
-            admitted.require(scope)?;
+            admitted.require(scope).await?;
+        } else if route.access == Access::Credential {
+            admitted.peek_limits()?;
+            admitted.reserve_audit()?;
         }
         Ok(())
     }

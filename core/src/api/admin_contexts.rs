@@ -1,12 +1,10 @@
 use serde::{Deserialize, Serialize};
 
-use super::extract::{invalid, next_page, page_size};
+use super::extract::{check_description, invalid, next_page, page_size};
 use super::respond::created;
 use super::{Call, Error, Reply, extract, reply};
 use crate::clock::Timestamp;
-use crate::contexts::{
-    Context, MAX_DESCRIPTION, MAX_ROTATION_DAYS, NewContext, RotationPolicy, StoredVersion, new_context,
-};
+use crate::contexts::{Context, MAX_ROTATION_DAYS, NewContext, RotationPolicy, StoredVersion, new_context};
 use crate::crypto::{Algorithm, AlgorithmSet, KeyId};
 use crate::id::ContextId;
 use crate::name::Name;
@@ -134,7 +132,7 @@ impl From<Context> for ContextView {
     responses((status = 200, body = ContextPage), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1)?;
+    call.charge(None, 1).await?;
     let query: ListQuery = extract::query(call.query)?;
     let limit = page_size(query.limit)?;
     let found = call.app.store.contexts(call.tenant(), query.deleted, query.after.as_ref(), limit).await?;
@@ -152,7 +150,7 @@ pub(super) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Erro
     responses((status = 201, body = ContextView), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn create<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
-    call.charge(None, 1)?;
+    call.charge(None, 1).await?;
     let request: CreateContext = extract::json(body)?;
     let name: Name = request.name.parse().map_err(|error| invalid("name", error))?;
     call.facts.context = Some(name.clone());
@@ -205,7 +203,7 @@ async fn store_new<S: Store>(call: &Call<'_, S>, new: NewContext) -> Result<Stor
     responses((status = 200, body = ContextView), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn get<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1)?;
+    call.charge(None, 1).await?;
     let name = named(call)?;
     found(call.app.store.context(call.tenant(), &name).await?)
 }
@@ -220,7 +218,7 @@ pub(super) async fn get<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error
     responses((status = 200, body = ContextView), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn update<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
-    call.charge(None, 1)?;
+    call.charge(None, 1).await?;
     let name = named(call)?;
     let request: UpdateContext = extract::json(body)?;
     if let Some(description) = &request.description {
@@ -277,7 +275,7 @@ pub(super) async fn restore<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, E
 }
 
 async fn set_deleted<S: Store>(call: &mut Call<'_, S>, deleted: bool) -> Result<Reply, Error> {
-    call.charge(None, 1)?;
+    call.charge(None, 1).await?;
     let name = named(call)?;
     let now = call.app.clock.now();
     let changed = call.app.store.set_context_deleted(call.tenant(), &name, deleted, now).await?;
@@ -298,17 +296,6 @@ fn found(context: Option<Context>) -> Result<Reply, Error> {
 fn check_rotation_days(days: u32) -> Result<(), Error> {
     if days > MAX_ROTATION_DAYS {
         return Err(Error::InvalidRequest(format!("`rotation_days` is 0 to {MAX_ROTATION_DAYS}")));
-    }
-    Ok(())
-}
-
-fn check_description(description: &str) -> Result<(), Error> {
-    if description.len() > MAX_DESCRIPTION {
-        return Err(Error::InvalidRequest(format!("`description` has at most {MAX_DESCRIPTION} bytes")));
-    }
-    // PostgreSQL stores no NUL in text; what one store takes the other must take too.
-    if description.contains('\0') {
-        return Err(Error::InvalidRequest("`description` must not contain U+0000".to_owned()));
     }
     Ok(())
 }

@@ -1,11 +1,9 @@
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use super::extract::{invalid, next_page, page_size};
 use super::respond::created;
 use super::{Call, Error, Reply, extract, reply};
-use crate::auth::{ContextGrant, DEFAULT_TTL, Identity, IssueError, Narrowing, Role, ScopeSet, Tokens};
+use crate::auth::{ContextGrant, Identity, Role, ScopeSet};
 use crate::clock::Timestamp;
 use crate::id::IdentityId;
 use crate::name::Name;
@@ -19,7 +17,7 @@ pub(crate) struct CreateIdentity {
     name: String,
     /// `service` unless given; `admin`; `operator`.
     role: Option<String>,
-    /// What it may do; all that its role allows unless given.
+    /// What it may do; what its role usually does unless given. `register` must be given.
     scopes: Option<Vec<String>>,
     /// The names of the contexts that it may use, or `["*"]` for all; none unless given.
     contexts: Option<Vec<String>>,
@@ -35,28 +33,8 @@ pub(crate) struct UpdateIdentity {
     contexts: Option<Vec<String>>,
     /// A disabled identity's tokens are refused until it is enabled again.
     enabled: Option<bool>,
-}
-
-/// A token to issue.
-#[derive(Default, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct IssueToken {
-    /// 3600 unless given; at most 90 days, for `admin` and `operator` 12 hours.
-    ttl_seconds: Option<u64>,
-    /// Narrows what the identity may do.
-    scopes: Option<Vec<String>>,
-    /// Narrows the contexts that the identity may use.
-    contexts: Option<Vec<String>>,
-}
-
-/// A token. It is shown once and stored nowhere.
-#[derive(Serialize, utoipa::ToSchema)]
-pub(crate) struct TokenReply<'a> {
-    access_token: &'a str,
-    #[schema(value_type = String)]
-    token_type: &'static str,
-    #[schema(value_type = String, format = DateTime)]
-    expires_at: Timestamp,
+    /// Whether each of its refresh tokens is good for one use.
+    rotate_refresh_tokens: Option<bool>,
 }
 
 /// An identity.
@@ -72,6 +50,10 @@ pub(crate) struct IdentityView {
     scopes: Vec<&'static str>,
     contexts: Vec<String>,
     enabled: bool,
+    rotate_refresh_tokens: bool,
+    /// Its `sub` at the outside identity provider, if its tokens come from there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -102,8 +84,10 @@ impl From<&Identity> for IdentityView {
             name: identity.name.clone(),
             role: identity.role.name(),
             scopes: identity.scopes.iter().map(|scope| scope.name()).collect(),
-            contexts: identity.contexts.to_string().split_ascii_whitespace().map(str::to_owned).collect(),
+            contexts: identity.contexts.names(),
             enabled: identity.enabled,
+            rotate_refresh_tokens: identity.rotate_refresh_tokens,
+            subject: identity.subject.clone(),
             created_at: identity.created_at,
             updated_at: identity.updated_at,
         }
@@ -122,7 +106,7 @@ impl From<&Identity> for IdentityView {
     responses((status = 200, body = IdentityPage), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1)?;
+    call.charge(None, 1).await?;
     let query: ListQuery = extract::query(call.query)?;
     let limit = page_size(query.limit)?;
     let found = call.app.store.identities(call.tenant(), query.after.as_ref(), limit).await?;
@@ -140,23 +124,14 @@ pub(super) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Erro
     responses((status = 201, body = IdentityView), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn create<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
-    call.charge(None, 1)?;
+    call.charge(None, 1).await?;
     let request: CreateIdentity = extract::json(body)?;
     let role = request.role.as_deref().map_or(Ok(Role::Service), parse_role)?;
     let scopes = request.scopes.as_deref().map(parse_scopes).transpose()?;
-    let now = call.app.clock.now();
-    let identity = Identity {
-        id: IdentityId::random(),
-        tenant: call.tenant(),
-        name: request.name.parse().map_err(|error| invalid("name", error))?,
-        role,
-        scopes: scopes.unwrap_or_else(|| role.scopes()),
-        contexts: parse_contexts(request.contexts.as_deref().unwrap_or_default())?,
-        epoch: 0,
-        enabled: true,
-        created_at: now,
-        updated_at: now,
-    };
+    let name = request.name.parse().map_err(|error| invalid("name", error))?;
+    let mut identity = Identity::new(call.tenant(), name, role, call.app.clock.now());
+    identity.scopes = scopes.unwrap_or(identity.scopes);
+    identity.contexts = parse_contexts(request.contexts.as_deref().unwrap_or_default())?;
     check(call, &identity)?;
     check_grant(call, identity.scopes, &identity.contexts)?;
     match call.app.store.create_identity(&identity).await {
@@ -178,7 +153,7 @@ pub(super) async fn create<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Res
     responses((status = 200, body = IdentityView), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn get<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1)?;
+    call.charge(None, 1).await?;
     Ok(reply(&IdentityView::from(&identity(call).await?)))
 }
 
@@ -192,7 +167,7 @@ pub(super) async fn get<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error
     responses((status = 200, body = IdentityView), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn update<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
-    call.charge(None, 1)?;
+    call.charge(None, 1).await?;
     let request: UpdateIdentity = extract::json(body)?;
     let mut identity = identity(call).await?;
     // As it is, and below as it would be: neither may be out of the caller's reach.
@@ -205,7 +180,7 @@ pub(super) async fn update<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Res
     let new_role = role != identity.role;
     if new_role {
         identity.role = role;
-        identity.scopes = role.scopes();
+        identity.scopes = role.default_scopes();
     }
     if let Some(scopes) = &request.scopes {
         identity.scopes = parse_scopes(scopes)?;
@@ -214,13 +189,16 @@ pub(super) async fn update<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Res
         identity.contexts = parse_contexts(contexts)?;
     }
     identity.enabled = request.enabled.unwrap_or(identity.enabled);
+    identity.rotate_refresh_tokens = request.rotate_refresh_tokens.unwrap_or(identity.rotate_refresh_tokens);
     check(call, &identity)?;
-    check_grant(call, identity.scopes, &identity.contexts)?;
+    if new_role || request.scopes.is_some() || request.contexts.is_some() {
+        check_grant(call, identity.scopes, &identity.contexts)?;
+    }
     let updated = store(call, &identity, new_role).await?;
     Ok(reply(&IdentityView::from(&updated)))
 }
 
-/// Deletes an identity and with it all its tokens.
+/// Deletes an identity and with it all its tokens. One whose tokens come from a provider can only be disabled.
 #[utoipa::path(
     delete,
     path = "/api/admin/identities/{id}",
@@ -229,9 +207,12 @@ pub(super) async fn update<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Res
     responses((status = 200, body = IdentityView), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn delete<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1)?;
+    call.charge(None, 1).await?;
     let identity = identity(call).await?;
     check(call, &identity)?;
+    if identity.subject.is_some() {
+        return Err(Error::IdentityOfProvider);
+    }
     if !call.app.store.delete_identity(identity.tenant, identity.id, call.app.clock.now()).await? {
         return Err(Error::IdentityNotFound);
     }
@@ -239,65 +220,15 @@ pub(super) async fn delete<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Er
     Ok(reply(&IdentityView::from(&identity)))
 }
 
-/// Issues an access token for an identity.
-#[utoipa::path(
-    post,
-    path = "/api/admin/identities/{id}/tokens",
-    tag = "Administration",
-    params(("id" = String, Path)),
-    request_body = IssueToken,
-    responses((status = 200, body = TokenReply<'_>), (status = "default", response = super::openapi::AnyProblem)),
-)]
-pub(super) async fn issue_token<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
-    call.charge(None, 1)?;
-    let request: IssueToken = if body.is_empty() { IssueToken::default() } else { extract::json(body)? };
-    let identity = identity(call).await?;
-    check(call, &identity)?;
-    let narrowing = Narrowing {
-        scopes: request.scopes.as_deref().map(parse_scopes).transpose()?,
-        contexts: request.contexts.as_deref().map(parse_contexts).transpose()?,
-    };
-    let scopes = narrowing.scopes.map_or(identity.scopes, |scopes| scopes.intersection(identity.scopes));
-    check_grant(call, scopes, narrowing.contexts.as_ref().unwrap_or(&identity.contexts))?;
-    let mut ttl = request.ttl_seconds.map_or(DEFAULT_TTL, Duration::from_secs);
-    if identity.id == call.principal().identity().id {
-        // A token does not prolong its own life.
-        Tokens::check_ttl(identity.role, ttl).map_err(IssueError::from)?;
-        ttl = ttl.min(call.principal().expires_at().since(call.app.clock.now()));
-    }
-    let issued = call.app.tokens.issue(&identity, ttl, &narrowing)?;
-    Ok(reply(&TokenReply {
-        access_token: issued.token.expose(),
-        token_type: "Bearer",
-        expires_at: issued.expires_at,
-    }))
-}
-
-/// Revokes all tokens of an identity that were issued so far.
-#[utoipa::path(
-    delete,
-    path = "/api/admin/identities/{id}/tokens",
-    tag = "Administration",
-    params(("id" = String, Path)),
-    responses((status = 200, body = IdentityView), (status = "default", response = super::openapi::AnyProblem)),
-)]
-pub(super) async fn revoke_tokens<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1)?;
-    let identity = identity(call).await?;
-    check(call, &identity)?;
-    let updated = store(call, &identity, true).await?;
-    Ok(reply(&IdentityView::from(&updated)))
-}
-
 /// The identity that the path names, if it is of the caller's tenant.
-async fn identity<S: Store>(call: &mut Call<'_, S>) -> Result<Identity, Error> {
+pub(super) async fn identity<S: Store>(call: &mut Call<'_, S>) -> Result<Identity, Error> {
     let id: IdentityId = call.parameter(0).parse().map_err(|_| Error::IdentityNotFound)?;
     let identity = call.app.store.identity(call.tenant(), id).await?.value.ok_or(Error::IdentityNotFound)?;
     describe(call, &identity);
     Ok(identity)
 }
 
-async fn store<S: Store>(
+pub(super) async fn store<S: Store>(
     call: &Call<'_, S>,
     identity: &Identity,
     raise_epoch: bool,
@@ -310,10 +241,12 @@ async fn store<S: Store>(
     updated.ok_or(Error::Conflict)
 }
 
-/// Whether the caller may make or change such an identity: scopes within its role, and operators only by operators.
-fn check<S: Store>(call: &Call<'_, S>, identity: &Identity) -> Result<(), Error> {
-    if identity.role == Role::Operator && call.principal().identity().role != Role::Operator {
-        return Err(Error::RoleForbidden("only an operator manages operators"));
+/// Whether the caller may make or change such an identity: of a role that it manages, and with scopes of that role.
+pub(super) fn check<S: Store>(call: &Call<'_, S>, identity: &Identity) -> Result<(), Error> {
+    if !call.principal().role().manages(identity.role) {
+        return Err(Error::RoleForbidden(
+            "operators manage operators, and administrators manage administrators and services",
+        ));
     }
     if identity.scopes.intersection(identity.role.scopes()) != identity.scopes {
         return Err(Error::InvalidRequest(format!(
@@ -325,15 +258,21 @@ fn check<S: Store>(call: &Call<'_, S>, identity: &Identity) -> Result<(), Error>
     Ok(())
 }
 
-fn check_grant<S: Store>(call: &Call<'_, S>, scopes: ScopeSet, contexts: &ContextGrant) -> Result<(), Error> {
+pub(super) fn check_grant<S: Store>(
+    call: &Call<'_, S>,
+    scopes: ScopeSet,
+    contexts: &ContextGrant,
+) -> Result<(), Error> {
     if call.principal().may_grant(scopes, contexts) {
         Ok(())
     } else {
-        Err(Error::RoleForbidden("a narrowed token gives no more than it has itself"))
+        Err(Error::RoleForbidden(
+            "nobody gives scopes or contexts that the own identity or token does not have",
+        ))
     }
 }
 
-fn describe<S: Store>(call: &mut Call<'_, S>, identity: &Identity) {
+pub(super) fn describe<S: Store>(call: &mut Call<'_, S>, identity: &Identity) {
     call.facts.detail = Some(format!("identity {} ({})", identity.name, identity.id));
 }
 
@@ -341,7 +280,7 @@ fn parse_role(role: &str) -> Result<Role, Error> {
     role.parse().map_err(|error| invalid("role", error))
 }
 
-fn parse_scopes(scopes: &[String]) -> Result<ScopeSet, Error> {
+pub(super) fn parse_scopes(scopes: &[String]) -> Result<ScopeSet, Error> {
     scopes
         .iter()
         .map(|scope| scope.parse())
@@ -349,7 +288,7 @@ fn parse_scopes(scopes: &[String]) -> Result<ScopeSet, Error> {
         .map_err(|_| Error::InvalidRequest(format!("`scopes`: the scopes are {}", Role::Admin.scopes())))
 }
 
-fn parse_contexts(names: &[String]) -> Result<ContextGrant, Error> {
+pub(super) fn parse_contexts(names: &[String]) -> Result<ContextGrant, Error> {
     match names {
         [all] if all == "*" => Ok(ContextGrant::All),
         names => names

@@ -79,7 +79,7 @@ pub(super) async fn encrypt<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Re
     let cost = cost(call, &request.items)?;
     let key = call.encryption_key(request.context.as_str()).await?;
     let algorithm = choose_algorithm(key.context(), request.algorithm_override.as_ref())?;
-    call.charge(Some(key.context()), cost)?;
+    call.charge(Some(key.context()), cost).await?;
     count_messages(call, &key, algorithm, cost.into()).await?;
 
     let mut outcome = Outcome::new(request.items.len(), request.fail_fast);
@@ -112,7 +112,7 @@ pub(super) async fn decrypt<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Re
     let cost = cost(call, &request.items)?;
     refuse_override(&request)?;
     let current = call.encryption_key(request.context.as_str()).await?;
-    call.charge(Some(current.context()), cost)?;
+    call.charge(Some(current.context()), cost).await?;
 
     let mut outcome = Outcome::new(request.items.len(), request.fail_fast);
     for item in &request.items {
@@ -143,7 +143,7 @@ pub(super) async fn rewrap<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Res
     let cost = cost(call, &request.items)?;
     refuse_override(&request)?;
     let current = call.encryption_key(request.context.as_str()).await?;
-    call.charge(Some(current.context()), cost)?;
+    call.charge(Some(current.context()), cost).await?;
     count_messages(call, &current, current.context().algorithm, cost.into()).await?;
 
     let mut outcome = Outcome::new(request.items.len(), request.fail_fast);

@@ -3,14 +3,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Error, Route};
-use crate::app::Shared;
+use crate::app::{Sender, Shared};
 use crate::auth::Principal;
 use crate::clock::Timestamp;
 use crate::contexts::Context;
 use crate::crypto::{Kek, KeyVersion};
-use crate::id::TenantId;
+use crate::id::{IdentityId, TenantId};
 use crate::keyring::LoadedKey;
-use crate::limits::{Dimension, Level, RefusalKind};
+use crate::limits::{Dimension, Level, NotTaken, Refusal, RefusalKind};
 use crate::name::Name;
 use crate::store::Store;
 
@@ -21,6 +21,7 @@ pub(crate) struct Call<'a, S> {
     /// The values of the path's parameters, in their order.
     pub(crate) parameters: &'a [String],
     pub(crate) query: &'a str,
+    pub(crate) request_id: &'a str,
     pub(crate) address: IpAddr,
     /// `None` on public routes.
     pub(crate) principal: Option<&'a Principal>,
@@ -38,6 +39,8 @@ pub(crate) struct Facts {
     pub(crate) failed: u32,
     pub(crate) bytes: u64,
     pub(crate) detail: Option<String>,
+    /// Whom a request without a bearer token is about.
+    pub(crate) subject: Option<(TenantId, IdentityId)>,
     /// Of a batch, the versions that items asked for and that may not decrypt.
     pub(crate) refused_versions: BTreeSet<KeyVersion>,
     pub(crate) levels: Vec<Level>,
@@ -53,6 +56,11 @@ impl<S: Store> Call<'_, S> {
     /// On public routes, whose operations do not ask.
     pub(crate) fn principal(&self) -> &Principal {
         self.principal.expect("routes with a scope run with a principal")
+    }
+
+    /// Where the request comes from, for verifying a token that stands elsewhere than in the header.
+    pub(crate) fn sender(&self) -> Sender<'_> {
+        Sender { address: self.address, request_id: self.request_id }
     }
 
     /// A parameter of the path by its place; empty, which is the name of nothing, if the path has none there.
@@ -75,30 +83,62 @@ impl<S: Store> Call<'_, S> {
     }
 
     /// Takes `cost` from the limits per address, identity and, where one is used, context.
-    pub(crate) fn charge(&mut self, context: Option<&Context>, cost: u32) -> Result<(), Error> {
+    pub(crate) async fn charge(&mut self, context: Option<&Context>, cost: u32) -> Result<(), Error> {
         self.facts.charged = true;
-        let identity = self.principal().identity();
-        let ip = Dimension::ip(self.address);
-        let who = Dimension::Identity(identity.tenant, identity.id);
         let limits = &self.app.limits;
+        let Some(principal) = self.principal else {
+            self.facts.levels = limits.take(&[Dimension::ip_of_stranger(self.address)], cost).await?;
+            return Ok(());
+        };
+        let identity = principal.identity();
+        let ip = Dimension::ip(identity.tenant, self.address);
+        let who = Dimension::Identity(identity.tenant, identity.id);
         let taken = match context {
-            Some(context) => limits.take(&[ip, who, Dimension::Context(context.tenant, context.id)], cost),
-            None => limits.take(&[ip, who], cost),
+            Some(context) => {
+                limits.take(&[ip, who, Dimension::Context(context.tenant, context.id)], cost).await
+            }
+            None => limits.take(&[ip, who], cost).await,
         };
         match taken {
             Ok(levels) => {
                 self.facts.levels = levels;
                 Ok(())
             }
-            Err(refusal) => {
+            Err(NotTaken::Refused(refusal)) => {
                 self.facts.levels.clone_from(&refusal.levels);
                 if refusal.kind == RefusalKind::NeverFits {
                     // Waiting does not help, so nothing would stop its repetition: it costs as any request that fails.
-                    limits.take(&[ip, who], 1).map_err(Error::RateLimited)?;
+                    let levels = limits.take(&[ip, who], 1).await?;
+                    if self.facts.levels.is_empty() {
+                        self.facts.levels = levels;
+                    }
                 }
                 Err(Error::RateLimited(refusal))
             }
+            Err(NotTaken::Unavailable) => Err(Error::LimitsUnavailable),
         }
+    }
+
+    /// Takes from the limit of the identity that a credential in the body is of. The address has paid already.
+    pub(crate) async fn charge_identity(&mut self, tenant: TenantId, id: IdentityId) -> Result<(), Error> {
+        let taken = self.app.limits.take(&[Dimension::Identity(tenant, id)], 1).await;
+        match &taken {
+            Ok(levels) | Err(NotTaken::Refused(Refusal { levels, .. })) => {
+                self.facts.levels.extend_from_slice(levels);
+            }
+            Err(NotTaken::Unavailable) => {}
+        }
+        Ok(taken.map(drop)?)
+    }
+
+    /// Takes from the limit of those who bring bad credentials, which refuses nobody else.
+    pub(crate) async fn charge_failed_authentication(&mut self) -> Result<(), Error> {
+        let dimension = Dimension::failed_authentication(self.address);
+        let taken = self.app.limits.take(&[dimension], 1).await;
+        if let Err(NotTaken::Refused(refusal)) = &taken {
+            self.facts.levels.clone_from(&refusal.levels);
+        }
+        Ok(taken.map(drop)?)
     }
 
     /// The key with which the context of that name encrypts, if the caller may use it.

@@ -5,20 +5,43 @@ use serde::{Deserialize, Serialize};
 use super::batch::MAX_ITEMS;
 use super::extract::{next_page, page_size};
 use super::{Call, Error, Reply, extract, reply};
-use crate::auth::ContextGrant;
+use crate::auth::{ContextGrant, Identity, Principal, Scope};
+use crate::clock::Timestamp;
 use crate::contexts::Context;
 use crate::crypto::{Algorithm, AlgorithmSet};
+use crate::id::IdentityId;
 use crate::name::Name;
 use crate::store::Store;
 
-/// The contexts that the caller may use.
+/// The contexts that the caller may use, and who it is.
 #[derive(Serialize, utoipa::ToSchema)]
-pub(crate) struct ContextList {
+pub(crate) struct ContextList<'a> {
+    identity: Caller<'a>,
     contexts: Vec<UsableContext>,
     /// The value of `after` for the next page; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     next: Option<Name>,
+}
+
+/// Whoever sent the token.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct Caller<'a> {
+    #[schema(value_type = String)]
+    id: IdentityId,
+    #[schema(value_type = String, example = "shop")]
+    name: &'a Name,
+    /// `service`, `admin` or `operator`.
+    #[schema(value_type = String)]
+    role: &'static str,
+    #[schema(value_type = String, example = "default")]
+    tenant: &'a Name,
+    /// What the identity may do with this token.
+    #[schema(value_type = Vec<String>)]
+    scopes: Vec<&'static str>,
+    /// When this token stops working.
+    #[schema(value_type = String, format = DateTime)]
+    token_expires_at: Timestamp,
 }
 
 /// A context as those who use it see it.
@@ -44,7 +67,7 @@ struct ListQuery {
     limit: Option<u32>,
 }
 
-/// Lists the contexts that the caller may use, by name.
+/// Lists the contexts that the caller may use, by name, and says who it is.
 #[utoipa::path(
     get,
     path = "/api/v1/contexts",
@@ -53,23 +76,22 @@ struct ListQuery {
         ("after" = Option<String>, Query, description = "Start behind this name"),
         ("limit" = Option<u32>, Query, description = "1 to 1000, default 100"),
     ),
-    responses((status = 200, body = ContextList), (status = "default", response = super::openapi::AnyProblem)),
+    responses((status = 200, body = ContextList<'_>), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1)?;
+    call.charge(None, 1).await?;
     let query: ListQuery = extract::query(call.query)?;
     let limit = page_size(query.limit)?;
-    let contexts = match &call.principal().identity().contexts {
+    let contexts = match call.principal().contexts() {
         ContextGrant::All => {
             call.app.store.contexts(call.tenant(), false, query.after.as_ref(), limit).await?
         }
-        ContextGrant::Named(names) => named(call, names, query.after.as_ref(), limit).await?,
+        ContextGrant::Named(names) => named(call, &names, query.after.as_ref(), limit).await?,
     };
     let next = next_page(&contexts, limit, |context| &context.name);
     let max_batch = call.app.limits.largest_cost().min(u32::try_from(MAX_ITEMS).expect("a small constant"));
-    let contexts = contexts.into_iter().filter(|context| call.principal().may_use(&context.name));
-    let contexts = contexts.map(|context| usable(context, max_batch)).collect();
-    Ok(reply(&ContextList { contexts, next }))
+    let contexts = contexts.into_iter().map(|context| usable(context, max_batch)).collect();
+    Ok(reply(&ContextList { identity: caller(call.principal()), contexts, next }))
 }
 
 /// The contexts of these names that exist.
@@ -88,6 +110,18 @@ async fn named<S: Store>(
         contexts.extend(key.map(|key| key.context().clone()));
     }
     Ok(contexts)
+}
+
+fn caller(principal: &Principal) -> Caller<'_> {
+    let Identity { id, name, .. } = principal.identity();
+    Caller {
+        id: *id,
+        name,
+        role: principal.role().name(),
+        tenant: principal.tenant_name(),
+        scopes: principal.scopes().iter().map(Scope::name).collect(),
+        token_expires_at: principal.expires_at(),
+    }
 }
 
 fn usable(context: Context, max_batch: u32) -> UsableContext {

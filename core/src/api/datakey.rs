@@ -65,7 +65,7 @@ pub(super) async fn datakey<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Re
     };
     let key = call.encryption_key(request.context.as_str()).await?;
     let (context, algorithm) = (key.context(), key.context().algorithm);
-    call.charge(Some(context), 1)?;
+    call.charge(Some(context), 1).await?;
     let associated_data = decode_optional(request.associated_data.as_ref(), "associated_data")?;
     count_messages(call, &key, algorithm, 1).await?;
 

@@ -53,7 +53,7 @@ pub(super) async fn decrypt<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Re
     let mut ciphertext = request.ciphertext.decode("ciphertext")?;
     let key = decryption_key(call, envelope::Prefix::parse(&ciphertext)?).await?;
     require_context(&key, request.context.as_ref().map(Text::as_str))?;
-    call.charge(Some(key.context()), 1)?;
+    call.charge(Some(key.context()), 1).await?;
     let associated_data = decode_optional(request.associated_data.as_ref(), "associated_data")?;
     let keys = key.decryption_keys().ok_or(Error::KeyVersionDisabled)?;
     let plaintext = envelope::open_in_place(keys, &mut ciphertext, &associated_data)?;

@@ -95,7 +95,7 @@ pub(super) async fn encrypt<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Re
     let request: EncryptRequest<'_> = extract::json(body)?;
     let key = call.encryption_key(request.context.as_str()).await?;
     let algorithm = choose_algorithm(key.context(), request.algorithm_override.as_ref())?;
-    call.charge(Some(key.context()), 1)?;
+    call.charge(Some(key.context()), 1).await?;
     count_messages(call, &key, algorithm, 1).await?;
     let associated_data = decode_optional(request.associated_data.as_ref(), "associated_data")?;
     let (ciphertext, length) = seal(&key, algorithm, &request.plaintext, &associated_data)?;

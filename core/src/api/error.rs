@@ -1,10 +1,10 @@
 use http::Method;
 
-use crate::auth::{IssueError, Scope, TokenError};
+use crate::auth::{IssueError, MAX_FAMILIES, MAX_REVOKED, ProviderError, Scope, TokenError};
 use crate::contexts::KeyState;
 use crate::crypto::{self, Algorithm, AlgorithmSet};
 use crate::keyring;
-use crate::limits::{Refusal, RefusalKind};
+use crate::limits::{NotTaken, Refusal, RefusalKind};
 use crate::store;
 
 /// Why a request was not done. What each means in HTTP stands in `respond.rs` alone.
@@ -19,17 +19,59 @@ pub enum Error {
     /// No token that counts.
     #[error(transparent)]
     Unauthenticated(#[from] TokenError),
+    /// No refresh token that counts.
+    #[error(
+        "the refresh token is none of this service, was replaced, revoked or not used for 90 days, or its identity or \
+         tenant is disabled or deleted; register again, or ask an administrator for another"
+    )]
+    InvalidRefreshToken,
+    /// As many families of refresh tokens as an identity may have.
+    #[error(
+        "this identity has {} refresh tokens, which is as many as it may; an administrator lists them with \
+         GET /api/admin/identities/{{id}}/tokens and revokes those that nobody uses",
+        MAX_FAMILIES
+    )]
+    TooManyRefreshTokens,
+    /// As many revoked tokens as are remembered of an identity.
+    #[error(
+        "{} tokens of this identity are revoked, which is as many as are remembered; an administrator revokes all of them \
+         with DELETE /api/admin/identities/{{id}}/tokens",
+        MAX_REVOKED
+    )]
+    TooManyRevokedTokens,
+    /// No such token.
+    #[error("there is no such token; GET /api/admin/identities/{{id}}/tokens lists refresh tokens")]
+    TokenNotFound,
+    /// The identity that an application would get is not an application's.
+    #[error("{0}")]
+    NotAnApplication(String),
+    /// The identity's tokens come from a provider, so deleting it would end nothing.
+    #[error(
+        "the tokens of this identity come from the outside identity provider, and the next one would make it again with \
+         all rights; disable it with PUT /api/admin/identities/{{id}} and `{{\"enabled\": false}}`"
+    )]
+    IdentityOfProvider,
     /// The caller lacks the route's scope.
-    #[error("this needs the scope `{}`, which the token or its identity does not have", .0.name())]
+    #[error(
+        "this needs the scope `{}`, which the token or its identity does not have; GET /api/v1/contexts lists those that it \
+         has, and an administrator gives others",
+        .0.name()
+    )]
     ScopeMissing(Scope),
     /// The caller may not use the context.
-    #[error("this identity may not use that context; GET /api/v1/contexts lists those it may")]
+    #[error(
+        "this identity, or its token, may not use that context; GET /api/v1/contexts lists those that it may use, and an \
+         administrator gives others"
+    )]
     ContextForbidden,
     /// The caller's role may not do this.
     #[error("{0}")]
     RoleForbidden(&'static str),
     /// No such context.
-    #[error("there is no such context; GET /api/v1/contexts lists those that this identity may use")]
+    #[error(
+        "there is no such context; GET /api/v1/contexts lists those that this identity may use, and an administrator makes \
+         others"
+    )]
     ContextNotFound,
     /// The context's key has no such version.
     #[error("the context's key has no such version; GET /api/admin/contexts/{{name}}/keys lists them")]
@@ -68,6 +110,12 @@ pub enum Error {
     /// The context's key may not leave.
     #[error("the keys of this context may not leave the service: it was not created with `exportable`")]
     KeyExportForbidden,
+    /// A key in the clear, which nobody gets.
+    #[error(
+        "keys do not leave the service in the clear: encrypt and decrypt here, or get keys of your own from \
+         POST /api/v1/crypto/datakey"
+    )]
+    ClearKeyForbidden,
     /// A key that was brought does not unwrap, or is not what the context needs.
     #[error("`wrapped_key` cannot be taken: {0}")]
     InvalidWrappedKey(&'static str),
@@ -83,11 +131,17 @@ pub enum Error {
     /// No such identity.
     #[error("there is no such identity")]
     IdentityNotFound,
+    /// No such tenant.
+    #[error("there is no such tenant; GET /api/admin/tenants lists them")]
+    TenantNotFound,
     /// The body is not what the route takes.
     #[error("{0}")]
     InvalidRequest(String),
     /// A binary field is not base64.
-    #[error("`{0}` is not standard base64 with padding (RFC 4648 section 4)")]
+    #[error(
+        "`{0}` is not standard base64 (RFC 4648 section 4): A-Z, a-z, 0-9, `+` and `/`, filled up with `=` to a multiple of 4 \
+         characters, without line breaks"
+    )]
     InvalidBase64(&'static str),
     /// Longer than `MAX_BODY_BYTES`.
     #[error("the body is longer than this server takes (MAX_BODY_BYTES); use a stream route for large data")]
@@ -99,13 +153,20 @@ pub enum Error {
     #[error("the body broke off")]
     BodyIncomplete,
     /// Not a ciphertext of this service, or of a key that does not exist here.
-    #[error("this is not a ciphertext that this deployment can open: {0}")]
+    #[error(
+        "this is not a ciphertext that your tenant can open: {0}; send it whole, as encryption returned it"
+    )]
     InvalidCiphertext(&'static str),
     /// The ciphertext was altered, or other associated data was given.
-    #[error("the ciphertext was altered, or `associated_data` is not what it was encrypted with")]
+    #[error(
+        "the ciphertext was altered, or `associated_data` is not what it was encrypted with; send both exactly as they were \
+         then"
+    )]
     AuthenticationFailed,
     /// The ciphertext is of another context than the caller says.
-    #[error("the ciphertext belongs to another context than `context` says")]
+    #[error(
+        "the ciphertext belongs to another context than `context` says; name its own, or, but for batches, leave it out"
+    )]
     ContextMismatch,
     /// The key version may not be used.
     #[error(
@@ -117,7 +178,10 @@ pub enum Error {
     #[error("this context's key has encrypted as many messages as its algorithm allows; rotate it")]
     KeyExhausted,
     /// The context does not allow the algorithm.
-    #[error("this context does not allow {asked}; it allows {}", list(*allowed))]
+    #[error(
+        "this context does not allow {asked}; it allows {}, and without `algorithm_override` it chooses by itself",
+        list(*allowed)
+    )]
     AlgorithmNotAllowed {
         /// What the caller asked for.
         asked: Algorithm,
@@ -136,11 +200,14 @@ pub enum Error {
         known: String,
     },
     /// More items than a batch may have.
-    #[error("a batch has 1 to {0} items")]
+    #[error("a batch has 1 to {0} items; send more in several batches")]
     BatchSize(usize),
     /// Refused by a limit.
     #[error("{}", refusal(.0))]
     RateLimited(Refusal),
+    /// Limits cannot be asked, and nothing is to be admitted without them.
+    #[error("rate limits cannot be checked at the moment; try again")]
+    LimitsUnavailable,
     /// The name is taken.
     #[error("that name is taken{0}")]
     NameTaken(&'static str),
@@ -153,6 +220,12 @@ pub enum Error {
     /// The store does not answer.
     #[error("the database cannot be reached at the moment; try again")]
     StoreUnavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The keys of the identity provider are not known.
+    #[error(
+        "the keys of the identity provider cannot be fetched at the moment, so its tokens cannot be verified; try again; \
+         tokens that this service issued work"
+    )]
+    IdentityProviderUnavailable,
     /// The audit trail cannot be written.
     #[error("the audit trail cannot be written at the moment, so nothing may be done; try again")]
     AuditUnavailable,
@@ -250,6 +323,24 @@ impl From<crypto::Error> for Error {
             crypto::Error::Malformed(reason) => Self::InvalidCiphertext(reason),
             crypto::Error::AuthenticationFailed => Self::AuthenticationFailed,
             other => Self::Internal(other.into()),
+        }
+    }
+}
+
+impl From<ProviderError> for Error {
+    fn from(error: ProviderError) -> Self {
+        match error {
+            ProviderError::Token(error) => error.into(),
+            ProviderError::Unavailable => Self::IdentityProviderUnavailable,
+        }
+    }
+}
+
+impl From<NotTaken> for Error {
+    fn from(not_taken: NotTaken) -> Self {
+        match not_taken {
+            NotTaken::Refused(refusal) => Self::RateLimited(refusal),
+            NotTaken::Unavailable => Self::LimitsUnavailable,
         }
     }
 }

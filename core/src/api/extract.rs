@@ -8,6 +8,7 @@ use serde_json::error::Category;
 
 use super::Error;
 use super::body::Text;
+use crate::contexts::MAX_DESCRIPTION;
 use crate::name::Name;
 
 const DEFAULT_PAGE: u32 = 100;
@@ -68,6 +69,22 @@ pub(super) fn page_size(asked: Option<u32>) -> Result<u32, Error> {
 /// Where the page after `found` starts: behind its last name, if it is full.
 pub(super) fn next_page<T>(found: &[T], limit: u32, name: impl Fn(&T) -> &Name) -> Option<Name> {
     if found.len() == limit as usize { found.last().map(|last| name(last).clone()) } else { None }
+}
+
+/// Whether a `description` can be stored.
+///
+/// # Errors
+///
+/// [`Error::InvalidRequest`] otherwise.
+pub(super) fn check_description(description: &str) -> Result<(), Error> {
+    if description.len() > MAX_DESCRIPTION {
+        return Err(Error::InvalidRequest(format!("`description` has at most {MAX_DESCRIPTION} bytes")));
+    }
+    // PostgreSQL stores no NUL in text; what one store takes the other must take too.
+    if description.contains('\0') {
+        return Err(Error::InvalidRequest("`description` must not contain U+0000".to_owned()));
+    }
+    Ok(())
 }
 
 /// What is wrong with a field.

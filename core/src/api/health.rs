@@ -4,10 +4,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Call, Error, Reply, reply, respond};
-use crate::auth::Role;
+use crate::auth::{DEFAULT_TENANT, Role};
 use crate::clock::Monotonic;
+use crate::config::OnRedisFailure;
 use crate::crypto::{AlgorithmSet, ContextKey, KeyId, KeyVersion, VersionKeys, envelope};
-use crate::limits::Dimension;
 use crate::store::Store;
 
 /// The last deep check, kept so that however many ask, it runs at most once a second.
@@ -16,6 +16,8 @@ pub(crate) struct DeepHealth {
     last: tokio::sync::Mutex<Option<(Monotonic, Report)>>,
 }
 
+/// Works, without something that is wanted.
+const DEGRADED: &str = "degraded";
 const DEEP_INTERVAL: Duration = Duration::from_secs(1);
 const STORE_TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -61,23 +63,22 @@ pub(super) fn live() -> Reply {
     responses((status = 200, body = Status), (status = 503, body = Status, description = "With the reason")),
 )]
 pub(super) fn ready<S: Store>(call: &Call<'_, S>) -> Reply {
-    match call.app.unready() {
-        None => reply(&Status::new("ready")),
-        Some(reason) => {
-            let status = Status { reason: Some(reason), ..Status::new("unready") };
-            respond::health(false, &status)
-        }
+    match (call.app.unready(), call.app.degraded()) {
+        (None, None) => reply(&Status::new("ready")),
+        (None, reason) => reply(&Status { reason, ..Status::new(DEGRADED) }),
+        (reason, _) => respond::health(false, &Status { reason, ..Status::new("unready") }),
     }
 }
 
-/// What this replica depends on, computed at most once a second; details for an admin's or operator's token only.
+/// What this replica depends on, computed at most once a second; details for the token of an operator or of an
+/// admin of the tenant `default` only.
 #[utoipa::path(
     get,
     path = "/health/deep",
     tag = "Health",
     responses((status = 200, body = Object), (status = 503, body = Object, description = "A check failed")),
 )]
-pub(super) async fn deep<S: Store>(call: &Call<'_, S>) -> Result<Reply, Error> {
+pub(super) async fn deep<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
     let detailed = may_see_details(call).await?;
     let mut report = report(call).await;
     if !detailed {
@@ -85,17 +86,20 @@ pub(super) async fn deep<S: Store>(call: &Call<'_, S>) -> Result<Reply, Error> {
             *check = json!({ "status": check["status"] });
         }
     }
-    Ok(respond::health(report.status == state(true), &report))
+    Ok(respond::health(report.status != state(false), &report))
 }
 
-/// Whether an administrator asks. When the store cannot tell in time, nobody is one.
-async fn may_see_details<S: Store>(call: &Call<'_, S>) -> Result<bool, Error> {
+/// Whether one who runs the deployment asks: figures are of all tenants. When the store cannot tell in time, nobody is one.
+async fn may_see_details<S: Store>(call: &mut Call<'_, S>) -> Result<bool, Error> {
     let Some(token) = call.token else { return Ok(false) };
-    match tokio::time::timeout(STORE_TIMEOUT, call.app.authenticate(token)).await {
-        Ok(Ok(principal)) => Ok(matches!(principal.identity().role, Role::Admin | Role::Operator)),
+    match tokio::time::timeout(STORE_TIMEOUT, call.app.authenticate(token, call.sender())).await {
+        Ok(Ok(principal)) => Ok(match principal.role() {
+            Role::Operator => true,
+            Role::Admin => principal.tenant_name().as_str() == DEFAULT_TENANT,
+            Role::Service => false,
+        }),
         Ok(Err(unauthenticated @ Error::Unauthenticated(_))) => {
-            let dimension = Dimension::failed_authentication(call.address);
-            call.app.limits.take(&[dimension], 1).map_err(Error::RateLimited)?;
+            call.charge_failed_authentication().await?;
             Err(unauthenticated)
         }
         Ok(Err(_)) | Err(_) => Ok(false),
@@ -141,6 +145,10 @@ async fn check<S: Store>(call: &Call<'_, S>) -> Report {
             "identities": identities,
             "master_key_fingerprint": app.keyring.keks().current().id().to_string(),
         },
+        "limits": {
+            "status": limits_state(app.limits.trouble()),
+            "shared": app.limits.are_shared(),
+        },
         "audit": { "status": state(queued < capacity), "queued": queued, "capacity": capacity },
         "crypto": {
             "status": state(self_test.is_ok()),
@@ -153,9 +161,23 @@ async fn check<S: Store>(call: &Call<'_, S>) -> Report {
             "instance_id": &*app.instance,
         },
     });
-    let healthy =
-        checks.as_object().is_some_and(|checks| checks.values().all(|check| check["status"] == state(true)));
-    Report { status: if healthy { "healthy" } else { "unhealthy" }, checks }
+    let none_is = |status: &str| {
+        checks.as_object().is_some_and(|checks| checks.values().all(|check| check["status"] != status))
+    };
+    let status = match (none_is(state(false)), none_is(DEGRADED)) {
+        (true, true) => state(true),
+        (true, false) => DEGRADED,
+        (false, _) => state(false),
+    };
+    Report { status, checks }
+}
+
+const fn limits_state(trouble: Option<OnRedisFailure>) -> &'static str {
+    match trouble {
+        None => state(true),
+        Some(OnRedisFailure::Local | OnRedisFailure::Open) => DEGRADED,
+        Some(OnRedisFailure::Closed) => state(false),
+    }
 }
 
 const fn state(good: bool) -> &'static str {

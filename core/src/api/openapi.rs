@@ -7,8 +7,9 @@ use utoipa::OpenApi;
 
 use super::respond::{HTML, JSON, Problem};
 use super::{
-    Reply, admin_contexts, admin_identities, admin_key_transport, admin_keys, batch, contexts, datakey,
-    decrypt, encrypt, hash, health, mac, random, respond, rewrap, signatures, stream,
+    Reply, admin_contexts, admin_identities, admin_key_transport, admin_keys, admin_tenants, admin_tokens,
+    applications, batch, contexts, datakey, decrypt, encrypt, hash, health, key_bundle, mac, random, respond,
+    rewrap, signatures, stream, tokens,
 };
 
 /// What every route can answer besides its success.
@@ -40,6 +41,7 @@ pub(crate) struct AnyProblem(Problem<'static>);
         stream::decrypt,
         stream::rewrap,
         datakey::datakey,
+        key_bundle::refuse,
         hash::hash,
         hash::verify,
         mac::mac,
@@ -54,6 +56,9 @@ pub(crate) struct AnyProblem(Problem<'static>);
         signatures::sign::sign,
         signatures::verify::verify,
         contexts::list,
+        tokens::refresh,
+        tokens::revoke,
+        applications::register,
         admin_contexts::list,
         admin_contexts::create,
         admin_contexts::get,
@@ -71,8 +76,15 @@ pub(crate) struct AnyProblem(Problem<'static>);
         admin_identities::get,
         admin_identities::update,
         admin_identities::delete,
-        admin_identities::issue_token,
-        admin_identities::revoke_tokens,
+        admin_tokens::issue,
+        admin_tokens::revoke_all,
+        admin_tokens::list,
+        admin_tokens::revoke,
+        admin_tenants::list,
+        admin_tenants::create,
+        admin_tenants::get,
+        admin_tenants::update,
+        admin_tenants::revoke_tokens,
         health::health,
         health::live,
         health::ready,
@@ -85,7 +97,8 @@ pub(crate) struct AnyProblem(Problem<'static>);
     tags(
         (name = "Data plane", description = "What applications use"),
         (name = "Signatures", description = "Signing keys, and what they make"),
-        (name = "Administration", description = "Contexts, identities and tokens"),
+        (name = "Tokens", description = "Where tokens come from, and how they end"),
+        (name = "Administration", description = "Contexts, identities, tokens and tenants"),
         (name = "Health", description = "For load balancers and operators"),
         (name = "Documents", description = "This document"),
     ),

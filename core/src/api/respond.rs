@@ -128,12 +128,19 @@ fn write_error_headers(error: &Error, headers: &mut http::HeaderMap) {
             let value = HeaderValue::try_from(names.join(", ")).expect("method names are tokens");
             headers.insert(header::ALLOW, value);
         }
-        Error::Unauthenticated(_) => {
+        Error::Unauthenticated(_) | Error::InvalidRefreshToken => {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         Error::RateLimited(refusal) => refusal.write_retry_after(headers),
-        Error::StoreUnavailable(_) | Error::AuditUnavailable | Error::Overloaded => {
+        Error::StoreUnavailable(_)
+        | Error::AuditUnavailable
+        | Error::LimitsUnavailable
+        | Error::Overloaded => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        // Another try is made no sooner.
+        Error::IdentityProviderUnavailable => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
         }
         Error::BodyTimeout => {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -162,6 +169,12 @@ const fn status_and_code(error: &Error) -> (StatusCode, &'static str) {
         Error::NotFound => (StatusCode::NOT_FOUND, "not_found"),
         Error::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
         Error::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "unauthenticated"),
+        Error::InvalidRefreshToken => (StatusCode::UNAUTHORIZED, "invalid_refresh_token"),
+        Error::TooManyRefreshTokens => (StatusCode::CONFLICT, "too_many_refresh_tokens"),
+        Error::TooManyRevokedTokens => (StatusCode::CONFLICT, "too_many_revoked_tokens"),
+        Error::TokenNotFound => (StatusCode::NOT_FOUND, "token_not_found"),
+        Error::NotAnApplication(_) => (StatusCode::CONFLICT, "not_an_application"),
+        Error::IdentityOfProvider => (StatusCode::CONFLICT, "identity_of_provider"),
         Error::ScopeMissing(_) => (StatusCode::FORBIDDEN, "scope_missing"),
         Error::ContextForbidden => (StatusCode::FORBIDDEN, "context_forbidden"),
         Error::RoleForbidden(_) => (StatusCode::FORBIDDEN, "role_forbidden"),
@@ -173,12 +186,15 @@ const fn status_and_code(error: &Error) -> (StatusCode, &'static str) {
         Error::SigningKeyConflict(_) => (StatusCode::CONFLICT, "key_state_conflict"),
         Error::SigningContextMismatch => (StatusCode::BAD_REQUEST, "context_mismatch"),
         Error::TransportKeyNotFound => (StatusCode::NOT_FOUND, "transport_key_not_found"),
-        Error::KeyExportForbidden => (StatusCode::FORBIDDEN, "key_export_forbidden"),
+        Error::KeyExportForbidden | Error::ClearKeyForbidden => {
+            (StatusCode::FORBIDDEN, "key_export_forbidden")
+        }
         Error::InvalidWrappedKey(_) => (StatusCode::BAD_REQUEST, "invalid_wrapped_key"),
         Error::KeyKnown => (StatusCode::CONFLICT, "key_known"),
         Error::WeakKey => (StatusCode::UNPROCESSABLE_ENTITY, "weak_key"),
         Error::InvalidPublicKey(_) => (StatusCode::BAD_REQUEST, "invalid_public_key"),
         Error::IdentityNotFound => (StatusCode::NOT_FOUND, "identity_not_found"),
+        Error::TenantNotFound => (StatusCode::NOT_FOUND, "tenant_not_found"),
         Error::InvalidRequest(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
         Error::InvalidBase64(_) => (StatusCode::BAD_REQUEST, "invalid_base64"),
         Error::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
@@ -198,10 +214,14 @@ const fn status_and_code(error: &Error) -> (StatusCode, &'static str) {
             RefusalKind::Exhausted { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             RefusalKind::NeverFits => (StatusCode::UNPROCESSABLE_ENTITY, "cost_exceeds_limit"),
         },
+        Error::LimitsUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "limits_unavailable"),
         Error::NameTaken(_) => (StatusCode::CONFLICT, "name_taken"),
         Error::Conflict => (StatusCode::CONFLICT, "conflict"),
         Error::Issue(IssueError::Ttl(_)) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_ttl"),
         Error::Issue(IssueError::TooLong) => (StatusCode::UNPROCESSABLE_ENTITY, "token_too_long"),
+        Error::IdentityProviderUnavailable => {
+            (StatusCode::SERVICE_UNAVAILABLE, "identity_provider_unavailable")
+        }
         Error::StoreUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
         Error::AuditUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable"),
         Error::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),

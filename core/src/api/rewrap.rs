@@ -44,7 +44,7 @@ pub(super) async fn rewrap<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Res
     let mut ciphertext = request.ciphertext.decode("ciphertext")?;
     let prefix = Prefix::parse(&ciphertext)?;
     let (old, new) = keys(call, prefix, request.context.as_ref().map(Text::as_str)).await?;
-    call.charge(Some(new.context()), 1)?;
+    call.charge(Some(new.context()), 1).await?;
     let associated_data = decode_optional(request.associated_data.as_ref(), "associated_data")?;
     call.facts.key_version = Some(old.version());
     let opened = open(&old, &mut ciphertext, &associated_data)?;

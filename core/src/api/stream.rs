@@ -75,7 +75,7 @@ pub type TransferStream = futures_util::stream::BoxStream<'static, Result<Bytes,
 async fn encrypt<S: Store>(call: &mut Call<'_, S>, query: &StreamQuery) -> Result<Arc<LoadedKey>, Error> {
     let context = query.context.as_deref().ok_or_else(|| missing("?context="))?;
     let key = call.encryption_key(context).await?;
-    call.charge(Some(key.context()), 1)?;
+    call.charge(Some(key.context()), 1).await?;
     Ok(key)
 }
 
@@ -103,7 +103,7 @@ async fn decrypt<S: Store>(
     let prefix = header.first_chunk().expect("a header begins with a prefix");
     let key = single::decryption_key(call, Prefix::from_bytes(prefix)?).await?;
     single::require_context(&key, query.context.as_deref())?;
-    call.charge(Some(key.context()), 1)?;
+    call.charge(Some(key.context()), 1).await?;
     Ok(key)
 }
 
@@ -130,7 +130,7 @@ async fn rewrap<S: Store>(
 ) -> Result<(Arc<LoadedKey>, Arc<LoadedKey>), Error> {
     let prefix = header.first_chunk().expect("a header begins with a prefix");
     let (old, new) = again::keys(call, Prefix::from_bytes(prefix)?, query.context.as_deref()).await?;
-    call.charge(Some(new.context()), 1)?;
+    call.charge(Some(new.context()), 1).await?;
     Ok((old, new))
 }
 

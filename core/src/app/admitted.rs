@@ -4,17 +4,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::Stream;
 use http::{HeaderMap, Method, Response, header, request};
+use uuid::Uuid;
 
-use crate::api::{self, Access, Call, Error, Facts, Reply, Route, TransferStream};
+use crate::api::{self, Access, Call, Error, Facts, Operation, Reply, Route, TransferStream};
 use crate::app::request_line::RequestLine;
-use crate::app::{Origin, Shared};
+use crate::app::{Origin, Sender, Shared};
 use crate::audit::{Outcome, Permit, Record};
 use crate::auth::{Principal, Scope, TokenError};
 use crate::clock::Monotonic;
-use crate::id::IdentityId;
-use crate::limits::{Dimension, Refusal, RefusalKind};
+use crate::id::{IdentityId, TenantId};
+use crate::limits::{Dimension, NotTaken, Refusal, RefusalKind};
 use crate::store::Store;
 
+/// The longest body of a request without a token, in bytes.
+const MAX_CREDENTIAL_BODY: u64 = 8 * 1024;
+/// The name of the cookie that stands for a bearer token where that is allowed.
+const ACCESS_TOKEN: &str = "access_token";
 /// Bodies from this length on are worked on outside the async workers.
 const HEAVY: usize = 256 * 1024;
 
@@ -111,9 +116,14 @@ impl<S: Store> Admitted<S> {
         }
     }
 
-    /// Who asks; `None` on public routes, whose body is of no use.
-    pub fn identity(&self) -> Option<IdentityId> {
-        self.principal.as_ref().map(|principal| principal.identity().id)
+    /// Who asks, and the longest body that is read from them, in bytes; `None` on public routes, whose body is of no use.
+    /// All who bring their credential in the body are one.
+    pub fn sender(&self) -> Option<(IdentityId, u64)> {
+        match self.route?.access {
+            Access::Public => None,
+            Access::Credential => Some((IdentityId(Uuid::nil()), MAX_CREDENTIAL_BODY)),
+            Access::Scope(_) => Some((self.principal.as_ref()?.identity().id, u64::MAX)),
+        }
     }
 
     /// Whether the body is a stream, for [`Admitted::run_stream`].
@@ -149,7 +159,7 @@ impl<S: Store> Admitted<S> {
         let result = match self.call(&app) {
             Some(mut call) => {
                 let result = api::run(&mut call, body).await;
-                charge_failure(&mut call, result)
+                charge_failure(&mut call, result).await
             }
             None => Err(Error::NotFound),
         };
@@ -174,7 +184,7 @@ impl<S: Store> Admitted<S> {
         let opened = match self.call(&app) {
             Some(mut call) => {
                 let opened = api::open_stream(&mut call, &headers, length, body).await;
-                charge_failure(&mut call, opened)
+                charge_failure(&mut call, opened).await
             }
             None => Err(Error::NotFound),
         };
@@ -197,7 +207,7 @@ impl<S: Store> Admitted<S> {
     pub async fn reject(mut self, error: BodyError) -> Response<Bytes> {
         let app = self.app.clone();
         let refused = match self.call(&app) {
-            Some(mut call) => charge_failure(&mut call, Err(error.into())),
+            Some(mut call) => charge_failure(&mut call, Err(error.into())).await,
             None => Err(error.into()),
         };
         self.finish(refused).await
@@ -205,8 +215,13 @@ impl<S: Store> Admitted<S> {
 
     /// Verifies the token.
     pub(super) async fn authenticate(&mut self, headers: &HeaderMap) -> Result<(), Error> {
-        let result = match bearer(headers) {
-            Some(token) => self.app.authenticate(token).await,
+        let in_cookie = self.route.is_some_and(|route| route.operation == Operation::RegisterApplication);
+        let token = bearer(headers).or_else(|| if in_cookie { cookie(headers) } else { None });
+        let result = match token {
+            Some(token) => {
+                let sender = Sender { address: self.head.address, request_id: &self.head.request_id };
+                self.app.authenticate(token, sender).await
+            }
             None if headers.contains_key(header::AUTHORIZATION) => Err(TokenError::Invalid.into()),
             None => Err(TokenError::Missing.into()),
         };
@@ -216,8 +231,10 @@ impl<S: Store> Admitted<S> {
                 Ok(())
             }
             Err(error) => {
-                if matches!(error, Error::Unauthenticated(_)) {
-                    self.count_failed_authentication()?;
+                match error {
+                    Error::Unauthenticated(_) => self.count_failed_authentication().await?,
+                    Error::RateLimited(refusal) => return Err(self.refused(NotTaken::Refused(refusal))),
+                    _ => {}
                 }
                 Err(error)
             }
@@ -225,18 +242,23 @@ impl<S: Store> Admitted<S> {
     }
 
     /// Failures have a limit of their own, which refuses further failures and never a valid token.
-    fn count_failed_authentication(&mut self) -> Result<(), Error> {
+    async fn count_failed_authentication(&mut self) -> Result<(), Error> {
         let dimension = Dimension::failed_authentication(self.head.address);
-        self.app.limits.take(&[dimension], 1).map_err(|refusal| self.refused(refusal))?;
+        let taken = self.app.limits.take(&[dimension], 1).await;
+        taken.map_err(|not_taken| self.refused(not_taken))?;
         self.reserve_audit()
     }
 
     pub(super) fn peek_limits(&mut self) -> Result<(), Error> {
-        let Some(principal) = &self.principal else { return Ok(()) };
-        let identity = principal.identity();
-        let who = Dimension::Identity(identity.tenant, identity.id);
-        let peeked = self.app.limits.peek(&[Dimension::ip(self.head.address), who]);
-        peeked.map_err(|refusal| self.refused(refusal))
+        let address = self.head.address;
+        let peeked = match self.principal.as_ref().map(Principal::identity) {
+            Some(identity) => {
+                let ip = Dimension::ip(identity.tenant, address);
+                self.app.limits.peek(&[ip, Dimension::Identity(identity.tenant, identity.id)])
+            }
+            None => self.app.limits.peek(&[Dimension::ip_of_stranger(address)]),
+        };
+        peeked.map_err(|not_taken| self.refused(not_taken))
     }
 
     pub(super) fn reserve_audit(&mut self) -> Result<(), Error> {
@@ -245,13 +267,16 @@ impl<S: Store> Admitted<S> {
     }
 
     /// Whether the caller has `scope`. One who has not pays for asking.
-    pub(super) fn require(&mut self, scope: Scope) -> Result<(), Error> {
+    pub(super) async fn require(&mut self, scope: Scope) -> Result<(), Error> {
         if self.principal.as_ref().is_some_and(|principal| principal.has_scope(scope)) {
             return Ok(());
         }
         let app = self.app.clone();
         let refused = Err(Error::ScopeMissing(scope));
-        self.call(&app).map_or(Err(Error::NotFound), |mut call| charge_failure(&mut call, refused))
+        match self.call(&app) {
+            Some(mut call) => charge_failure(&mut call, refused).await,
+            None => Err(Error::NotFound),
+        }
     }
 
     /// Replies that the request goes no further.
@@ -259,9 +284,11 @@ impl<S: Store> Admitted<S> {
         self.finish(Err(error)).await
     }
 
-    fn refused(&mut self, refusal: Refusal) -> Error {
-        self.facts.levels.clone_from(&refusal.levels);
-        Error::RateLimited(refusal)
+    fn refused(&mut self, not_taken: NotTaken) -> Error {
+        if let NotTaken::Refused(refusal) = &not_taken {
+            self.facts.levels.clone_from(&refusal.levels);
+        }
+        not_taken.into()
     }
 
     fn call<'a>(&'a mut self, app: &'a Arc<Shared<S>>) -> Option<Call<'a, S>> {
@@ -270,6 +297,7 @@ impl<S: Store> Admitted<S> {
             route: self.route?,
             parameters: &self.parameters,
             query: &self.head.query,
+            request_id: &self.head.request_id,
             address: self.head.address,
             principal: self.principal.as_ref(),
             token: self.head.token.as_deref(),
@@ -298,13 +326,13 @@ impl<S: Store> Admitted<S> {
     }
 
     fn record(&self, outcome: Outcome) -> Record {
-        let identity = self.principal.as_ref().map(Principal::identity);
+        let subject = self.subject();
         Record {
             at: self.app.clock.now(),
             instance: self.app.instance.clone(),
             request_id: self.head.request_id.clone(),
-            tenant: identity.map(|identity| identity.tenant),
-            identity: identity.map(|identity| identity.id),
+            tenant: subject.map(|(tenant, _)| tenant),
+            identity: subject.map(|(_, identity)| identity),
             operation: self.route.map_or("none", |route| route.operation.name()),
             context: self.facts.context.clone(),
             key_version: self.facts.key_version,
@@ -317,6 +345,12 @@ impl<S: Store> Admitted<S> {
         }
     }
 
+    /// Who asks, or whom a request without a bearer token is about.
+    fn subject(&self) -> Option<(TenantId, IdentityId)> {
+        let caller = self.principal.as_ref().map(Principal::identity);
+        caller.map(|identity| (identity.tenant, identity.id)).or(self.facts.subject)
+    }
+
     fn log(&self, status: u16, error: Option<&Error>) {
         if error.is_none() && !self.app.sampler.sample() {
             return;
@@ -327,7 +361,7 @@ impl<S: Store> Admitted<S> {
             route: self.route,
             status,
             latency: self.app.clock.monotonic().since(self.head.started),
-            identity: self.principal.as_ref().map(|principal| principal.identity().id),
+            identity: self.subject().map(|(_, identity)| identity),
             context: self.facts.context.as_ref(),
         }
         .write(error);
@@ -335,9 +369,9 @@ impl<S: Store> Admitted<S> {
 }
 
 /// A failed request pays too, though not to a context that it may not have been allowed to use.
-fn charge_failure<S: Store, T>(call: &mut Call<'_, S>, result: Result<T, Error>) -> Result<T, Error> {
-    if result.is_err() && !call.facts.charged && call.principal.is_some() {
-        call.charge(None, 1)?;
+async fn charge_failure<S: Store, T>(call: &mut Call<'_, S>, result: Result<T, Error>) -> Result<T, Error> {
+    if result.is_err() && !call.facts.charged && call.route.access != Access::Public {
+        call.charge(None, 1).await?;
     }
     result
 }
@@ -352,6 +386,21 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     }
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The token of a cookie `access_token`, as a client of the Python service registers applications. Browsers send cookies
+/// unasked, and so say `Origin`: what a page of somebody else makes them send does not count.
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let essence = content_type.split(';').next()?.trim();
+    if !essence.eq_ignore_ascii_case("application/json") || headers.contains_key(header::ORIGIN) {
+        return None;
+    }
+    let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = pairs.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let (_, token) = pairs.find(|(name, _)| *name == ACCESS_TOKEN)?;
+    // Two of them would leave open which one counts.
+    if pairs.any(|(name, _)| name == ACCESS_TOKEN) { None } else { Some(token) }
 }
 
 /// 1 to 128 characters of `[A-Za-z0-9._-]`.

@@ -8,7 +8,7 @@ use crate::api::{DeepHealth, Router};
 use crate::app::shared::{RequestIds, Sampler};
 use crate::app::{App, Shared, upkeep};
 use crate::audit::{Audit, Writer};
-use crate::auth::Tokens;
+use crate::auth::{DEFAULT_TENANT, Provider, Tokens, VerifiedTokens};
 use crate::clock::Clock;
 use crate::config::{Config, Migrate, Secrets};
 use crate::contexts::default_contexts;
@@ -69,7 +69,7 @@ pub async fn set_up<S: Store>(
         Migrate::Off => store.check_schema().await?,
     }
     let kek = keks.current();
-    let tenant = Tenant { id: TenantId::random(), name: "default".parse().expect("a valid name") };
+    let tenant = Tenant { id: TenantId::random(), name: DEFAULT_TENANT.parse().expect("a valid name") };
     let now = clock.now();
     let first = Bootstrap {
         contexts: default_contexts(tenant.id, kek, now)?,
@@ -112,7 +112,13 @@ impl<S: Store> App<S> {
         let shared = Arc::new(Shared {
             keyring,
             tokens: Tokens::new(&secrets.jwt_key, &secrets.jwt_key_previous, clock.clone()),
-            limits: Limits::new(&config.limits, clock.clone()),
+            verified_tokens: VerifiedTokens::default(),
+            provider: config
+                .auth
+                .provider
+                .as_ref()
+                .map(|provider| Provider::new(provider, clock.clone()).into()),
+            limits: Limits::new(&config.limits, &config.redis, clock.clone()),
             audit,
             clock,
             replica,
@@ -129,6 +135,8 @@ impl<S: Store> App<S> {
             draining: AtomicBool::new(false),
             store,
         });
+        shared.count_replicas().await;
+        shared.limits.connect().await;
         shared.warm_up(deployment.tenant.id).await?;
         shared.complete_destructions().await?;
         Ok((Self { shared: shared.clone() }, Background { shared, writer }))
@@ -191,6 +199,8 @@ impl<S: Store> Background<S> {
             tokio::select! {
                 () = shared.poll(tokio::time::sleep) => {}
                 () = shared.heartbeats() => {}
+                () = shared.refresh_provider_keys() => {}
+                () = shared.limits.keep_up() => {}
                 () = stop => {}
             }
             drop(stopping);

@@ -6,8 +6,9 @@ use tokio::sync::Semaphore;
 
 use crate::api::{DeepHealth, Error, Router};
 use crate::audit::Audit;
-use crate::auth::{Principal, Tokens};
+use crate::auth::{Provider, Tokens, Verified, VerifiedTokens};
 use crate::clock::Clock;
+use crate::config::OnRedisFailure;
 use crate::crypto;
 use crate::data_dir::DestructionLog;
 use crate::keyring::Keyring;
@@ -20,6 +21,9 @@ pub(crate) struct Shared<S> {
     pub(crate) store: S,
     pub(crate) keyring: Keyring<S>,
     pub(crate) tokens: Tokens,
+    pub(super) verified_tokens: VerifiedTokens<Arc<Verified>>,
+    /// Whose tokens count beside our own.
+    pub(super) provider: Option<Arc<Provider>>,
     pub(crate) limits: Limits,
     pub(crate) audit: Audit,
     pub(crate) clock: Clock,
@@ -42,13 +46,6 @@ pub(crate) struct Shared<S> {
 }
 
 impl<S: Store> Shared<S> {
-    /// Verifies a token and looks up what it is worth now.
-    pub(crate) async fn authenticate(&self, token: &str) -> Result<Principal, Error> {
-        let verified = self.tokens.verify(token)?;
-        let identity = self.keyring.identity(verified.tenant, verified.identity).await?;
-        Ok(Principal::new(verified, identity)?)
-    }
-
     /// Why this replica should get no requests, if so.
     pub(crate) fn unready(&self) -> Option<&'static str> {
         if self.draining.load(Ordering::Acquire) {
@@ -59,9 +56,21 @@ impl<S: Store> Shared<S> {
             Some("the view of the database is too old")
         } else if self.keyring.active_kek().is_err() {
             Some("the active master key is not among those of this process")
+        } else if self.limits.trouble() == Some(OnRedisFailure::Closed) {
+            Some("Redis does not answer, and nothing is to be admitted without it")
         } else {
             None
         }
+    }
+
+    /// What this replica does without although it should get requests, if anything.
+    pub(crate) fn degraded(&self) -> Option<&'static str> {
+        self.limits.trouble().map(|policy| match policy {
+            OnRedisFailure::Local | OnRedisFailure::Closed => {
+                "Redis does not answer: this replica limits on its own"
+            }
+            OnRedisFailure::Open => "Redis does not answer: nothing is limited",
+        })
     }
 
     /// Called after a change of ours, so that the next request here sees it; the other replicas poll.
@@ -81,6 +90,14 @@ impl<S: Store> Shared<S> {
         match tokio::task::spawn_blocking(make).await {
             Ok(made) => Ok(made?),
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    /// Keeps the keys of the identity provider fresh, for ever.
+    pub(super) async fn refresh_provider_keys(&self) {
+        match &self.provider {
+            Some(provider) => provider.refresh_keys().await,
+            None => std::future::pending().await,
         }
     }
 

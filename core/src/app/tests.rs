@@ -12,7 +12,7 @@ use crate::config::{Config, Migrate, Secrets};
 use crate::contexts::KeyState;
 use crate::crypto::KeyVersion;
 use crate::data_dir::DataDir;
-use crate::id::{IdentityId, TenantId};
+use crate::id::TenantId;
 use crate::keyring::Keks;
 use crate::name::Name;
 use crate::store::sqlite::SqliteStore;
@@ -41,22 +41,11 @@ async fn fixture() -> Fixture {
     let store = SqliteStore::open(data_dir.database_file()).await.unwrap();
     let keks = Keks::derive(&secrets.master_key, &[], &secrets.hkdf_salt).unwrap();
     let deployment = set_up(&store, &keks, Migrate::Auto, &clock).await.unwrap();
-    let now = clock.now();
-    let identity = Identity {
-        id: IdentityId::random(),
-        tenant: deployment.tenant.id,
-        name: "app".parse().unwrap(),
-        role: Role::Service,
-        scopes: Role::Service.scopes(),
-        contexts: ContextGrant::All,
-        epoch: 0,
-        enabled: true,
-        created_at: now,
-        updated_at: now,
-    };
+    let new = Identity::new(deployment.tenant.id, "app".parse().unwrap(), Role::Service, clock.now());
+    let identity = Identity { contexts: ContextGrant::All, ..new };
     store.create_identity(&identity).await.unwrap();
     let tokens = Tokens::new(&secrets.jwt_key, &[], clock.clone());
-    let issued = tokens.issue(&identity, Duration::from_secs(600), &Narrowing::default()).unwrap();
+    let issued = tokens.issue(&identity, Duration::from_secs(600), &Narrowing::default(), None).unwrap();
     let again = Keks::derive(&secrets.master_key, &[], &secrets.hkdf_salt).unwrap();
     let second = App::new(&config, &secrets, again, &deployment, store.clone(), clock.clone()).await.unwrap();
     let (app, background) = App::new(&config, &secrets, keks, &deployment, store, clock).await.unwrap();

@@ -86,7 +86,21 @@ impl<S: Store> Shared<S> {
             // That the database does not answer is noticed, and said, by the poll.
             if let Ok(now) = self.store.heartbeat(&self.replica).await {
                 let _ = self.store.prune_replicas(now - REMEMBERED).await;
+                let _ = self.store.prune_revoked_tokens(now).await;
+                let _ = self.store.prune_families(now).await;
+                self.count_replicas().await;
             }
+        }
+    }
+
+    /// Notes how many replicas there are to share a limit, should Redis be lost. What cannot be read stays as it was.
+    pub(super) async fn count_replicas(&self) {
+        if !self.limits.are_shared() {
+            return;
+        }
+        if let Ok(replicas) = self.store.replicas().await {
+            let alive = replicas.iter().filter(|replica| replica.is_alive()).count();
+            self.limits.set_replicas(u32::try_from(alive).unwrap_or(u32::MAX));
         }
     }
 

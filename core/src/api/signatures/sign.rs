@@ -57,7 +57,7 @@ pub(in crate::api) async fn sign<S: Store>(call: &mut Call<'_, S>, body: &[u8]) 
     let format = format.unwrap_or_default();
     let key = signing_key(call, request.key_id.as_str()).await?;
     require_context(&key, request.context.as_ref())?;
-    call.charge(Some(key.context()), 1)?;
+    call.charge(Some(key.context()), 1).await?;
     let message = request.message.decode("message")?;
     let signing = key.key().ok_or(Error::SigningKeyDisabled)?;
     let signature = signing.sign(&message, format, &key.id().to_string())?;

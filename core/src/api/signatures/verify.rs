@@ -64,7 +64,7 @@ pub(crate) struct VerifyReply<'a> {
 pub(in crate::api) async fn verify<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
     let request: VerifyRequest<'_> = extract::json(body)?;
     match request.key_id.as_ref().map(Text::as_str) {
-        None | Some("") => verify_presented(call, &request),
+        None | Some("") => verify_presented(call, &request).await,
         Some(key_id) => verify_stored(call, &request, key_id).await,
     }
 }
@@ -76,15 +76,18 @@ async fn verify_stored<S: Store>(
 ) -> Result<Reply, Error> {
     let key = signing_key(call, key_id).await?;
     require_context(&key, request.context.as_ref())?;
-    call.charge(Some(key.context()), 1)?;
+    call.charge(Some(key.context()), 1).await?;
     let public_key = key.key().ok_or(Error::SigningKeyDisabled)?.public_key();
     let valid = is_valid(call, request, public_key)?;
     key.count_verification();
     Ok(answer(valid, public_key, &key.id().to_string()))
 }
 
-fn verify_presented<S: Store>(call: &mut Call<'_, S>, request: &VerifyRequest<'_>) -> Result<Reply, Error> {
-    call.charge(None, 1)?;
+async fn verify_presented<S: Store>(
+    call: &mut Call<'_, S>,
+    request: &VerifyRequest<'_>,
+) -> Result<Reply, Error> {
+    call.charge(None, 1).await?;
     let presented = request.public_key.as_ref().filter(|key| !key.as_str().is_empty());
     let presented = presented.ok_or_else(|| invalid("key_id", "name the key, or present a `public_key`"))?;
     if request.context.is_some() {

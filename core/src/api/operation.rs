@@ -1,0 +1,197 @@
+/// What a route does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// Encrypt one message.
+    Encrypt,
+    /// Decrypt one message.
+    Decrypt,
+    /// Encrypt one message again, with the newest key version.
+    Rewrap,
+    /// Encrypt up to 1000 messages.
+    BatchEncrypt,
+    /// Decrypt up to 1000 messages.
+    BatchDecrypt,
+    /// Encrypt up to 1000 messages again.
+    BatchRewrap,
+    /// Encrypt a body of any length.
+    EncryptStream,
+    /// Decrypt a body of any length.
+    DecryptStream,
+    /// Encrypt a body of any length again.
+    RewrapStream,
+    /// Make a data key.
+    DataKey,
+    /// Ask for a context's key in the clear, which is refused.
+    KeyBundle,
+    /// Hash data.
+    Hash,
+    /// Compare data with a digest.
+    VerifyHash,
+    /// Compute a message authentication code.
+    Mac,
+    /// Compare data with a message authentication code.
+    VerifyMac,
+    /// Make a key for message authentication codes.
+    GenerateMacKey,
+    /// Give random bytes.
+    Random,
+    /// Make a signing key.
+    GenerateSigningKey,
+    /// List the signing keys that the caller may use.
+    ListSigningKeys,
+    /// Show a public key.
+    GetPublicKey,
+    /// Schedule a signing key for destruction.
+    DeleteSigningKey,
+    /// Cancel that.
+    RestoreSigningKey,
+    /// Sign a message.
+    Sign,
+    /// Verify a signature.
+    Verify,
+    /// List the contexts that the caller may use.
+    ListContexts,
+    /// Make an access token with a refresh token.
+    RefreshToken,
+    /// Revoke the token that is sent.
+    RevokeToken,
+    /// Register an application.
+    RegisterApplication,
+    /// List the tenant's contexts.
+    AdminListContexts,
+    /// Make a context.
+    AdminCreateContext,
+    /// Show a context.
+    AdminGetContext,
+    /// Change a context.
+    AdminUpdateContext,
+    /// Delete a context, reversibly.
+    AdminDeleteContext,
+    /// Restore a deleted context.
+    AdminRestoreContext,
+    /// Make a new version of a context's key.
+    AdminRotateKey,
+    /// List the versions of a context's key.
+    AdminListKeys,
+    /// Move a version of a context's key to another state.
+    AdminSetKeyState,
+    /// Make a key to which a key can be wrapped.
+    AdminMakeTransportKey,
+    /// Take a wrapped key as the next version of a context's key.
+    AdminImportKey,
+    /// Give a version of a context's key, wrapped.
+    AdminExportKey,
+    /// List the tenant's identities.
+    AdminListIdentities,
+    /// Make an identity.
+    AdminCreateIdentity,
+    /// Show an identity.
+    AdminGetIdentity,
+    /// Change an identity.
+    AdminUpdateIdentity,
+    /// Delete an identity and with it all its tokens.
+    AdminDeleteIdentity,
+    /// Issue a token for an identity.
+    AdminIssueToken,
+    /// Revoke all tokens of an identity.
+    AdminRevokeTokens,
+    /// List the refresh tokens of an identity.
+    AdminListTokens,
+    /// Revoke one token of an identity.
+    AdminRevokeToken,
+    /// List the tenants.
+    AdminListTenants,
+    /// Make a tenant.
+    AdminCreateTenant,
+    /// Show a tenant.
+    AdminGetTenant,
+    /// Change a tenant.
+    AdminUpdateTenant,
+    /// Revoke all tokens of a tenant.
+    AdminRevokeTenantTokens,
+    /// Whether the process runs.
+    HealthLive,
+    /// Whether the process should get requests.
+    HealthReady,
+    /// What the process depends on.
+    HealthDeep,
+    /// The short form of [`Operation::HealthLive`] that the Python service had.
+    Health,
+    /// The OpenAPI document.
+    OpenApi,
+    /// A page that shows the OpenAPI document.
+    Docs,
+}
+
+impl Operation {
+    /// The stable name in audit records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Encrypt => "encrypt",
+            Self::Decrypt => "decrypt",
+            Self::Rewrap => "rewrap",
+            Self::BatchEncrypt => "batch.encrypt",
+            Self::BatchDecrypt => "batch.decrypt",
+            Self::BatchRewrap => "batch.rewrap",
+            Self::EncryptStream => "stream.encrypt",
+            Self::DecryptStream => "stream.decrypt",
+            Self::RewrapStream => "stream.rewrap",
+            Self::DataKey => "datakey",
+            Self::KeyBundle => "key-bundle",
+            Self::Hash => "hash",
+            Self::VerifyHash => "hash.verify",
+            Self::Mac => "mac",
+            Self::VerifyMac => "mac.verify",
+            Self::GenerateMacKey => "mac.generate-key",
+            Self::Random => "random",
+            Self::GenerateSigningKey => "signatures.keys.generate",
+            Self::ListSigningKeys => "signatures.keys.list",
+            Self::GetPublicKey => "signatures.keys.public",
+            Self::DeleteSigningKey => "signatures.keys.delete",
+            Self::RestoreSigningKey => "signatures.keys.restore",
+            Self::Sign => "sign",
+            Self::Verify => "verify",
+            Self::ListContexts => "contexts.list",
+            Self::RefreshToken => "auth.refresh",
+            Self::RevokeToken => "auth.revoke",
+            Self::RegisterApplication => "applications.register",
+            Self::AdminListContexts => "admin.contexts.list",
+            Self::AdminCreateContext => "admin.contexts.create",
+            Self::AdminGetContext => "admin.contexts.get",
+            Self::AdminUpdateContext => "admin.contexts.update",
+            Self::AdminDeleteContext => "admin.contexts.delete",
+            Self::AdminRestoreContext => "admin.contexts.restore",
+            Self::AdminRotateKey => "admin.keys.rotate",
+            Self::AdminListKeys => "admin.keys.list",
+            Self::AdminSetKeyState => "admin.keys.set-state",
+            Self::AdminMakeTransportKey => "admin.keys.make-transport-key",
+            Self::AdminImportKey => "admin.keys.import",
+            Self::AdminExportKey => "admin.keys.export",
+            Self::AdminListIdentities => "admin.identities.list",
+            Self::AdminCreateIdentity => "admin.identities.create",
+            Self::AdminGetIdentity => "admin.identities.get",
+            Self::AdminUpdateIdentity => "admin.identities.update",
+            Self::AdminDeleteIdentity => "admin.identities.delete",
+            Self::AdminIssueToken => "admin.identities.issue-token",
+            Self::AdminRevokeTokens => "admin.identities.revoke-tokens",
+            Self::AdminListTokens => "admin.identities.list-tokens",
+            Self::AdminRevokeToken => "admin.identities.revoke-token",
+            Self::AdminListTenants => "admin.tenants.list",
+            Self::AdminCreateTenant => "admin.tenants.create",
+            Self::AdminGetTenant => "admin.tenants.get",
+            Self::AdminUpdateTenant => "admin.tenants.update",
+            Self::AdminRevokeTenantTokens => "admin.tenants.revoke-tokens",
+            Self::Health => "health",
+            Self::HealthLive => "health.live",
+            Self::HealthReady => "health.ready",
+            Self::HealthDeep => "health.deep",
+            Self::OpenApi => "openapi",
+            Self::Docs => "docs",
+        }
+    }
+
+    /// Whether the body is a stream of bytes, and the reply too.
+    pub const fn is_stream(self) -> bool {
+        matches!(self, Self::EncryptStream | Self::DecryptStream | Self::RewrapStream)
+    }
+}
