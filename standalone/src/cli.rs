@@ -29,9 +29,11 @@ Exit codes:
 const AFTER_HELP: &str = "\
 Examples:
   cryptoserve                                  start a server that needs no set-up
-  cryptoserve token > token                    a token for it, valid for an hour
+  cryptoserve token > token                    a token for it, valid for an hour; --help: for whom
   cryptoserve encrypt --context general --token-file token report.pdf
   cryptoserve decrypt --token-file token -o copy.pdf report.pdf.cs
+
+First steps by curl, Python and Rust: docs/quickstart.md
 
 Environment of the server (docs/configuration.md lists all):
   DATABASE_URL            the store; unset: SQLite in DATA_DIR
@@ -66,10 +68,11 @@ pub(crate) enum Command {
     /// The server does this itself at start; run it as its own step where the server is started with MIGRATE=off. Any
     /// number may run at once. Reads the server's configuration.
     Migrate,
-    /// Issue a token, printed alone on standard output
+    /// Issue a token, printed on standard output
     ///
-    /// Works on the store directly and so needs the server's configuration, but no running server. Makes the identity
-    /// if there is none of that name, and an audit record.
+    /// Nothing else is printed there; with --refresh, a second line holds the refresh token. Works on the store
+    /// directly and so needs the server's configuration, but no running server. Makes the identity if there is none of
+    /// that name, and an audit record.
     Token(TokenArgs),
     /// Print fresh secrets as lines for the environment
     ///
@@ -79,8 +82,8 @@ pub(crate) enum Command {
     Keygen,
     /// List the master keys, or wrap every key under another one
     ///
-    /// Works on the store directly, beside servers that run, and so needs the server's configuration. Refuses as long as a
-    /// replica that is alive does not know the new master key.
+    /// Works on the store directly, beside servers that run, and so needs the server's configuration. Refuses as long
+    /// as a replica that is alive does not know the new master key.
     RewrapKeys(RewrapKeysArgs),
     /// Ask a server whether it is ready; for containers, which may have no curl
     ///
@@ -109,25 +112,35 @@ pub(crate) enum Command {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  cryptoserve token                                     for the identity `default`, an hour
+  cryptoserve token                                     for the identity `default`, all contexts, an hour
   cryptoserve token --identity billing --contexts payment-data,user-pii --ttl 30m
-  cryptoserve token --admin > admin-token               for /api/admin")]
+  cryptoserve token --admin > admin-token               for /api/admin
+  cryptoserve token --admin --tenant acme               for the administrator of another tenant
+  cryptoserve token --operator                          for /api/admin/tenants
+  cryptoserve token --identity billing --refresh | tail -n 1   a refresh token, for POST /api/v1/auth/refresh")]
 pub(crate) struct TokenArgs {
     /// For an administrator: its contexts and identities, and everything that services may do; at most 12h
     #[arg(long, group = "holder")]
     admin: bool,
-    /// For an operator, who manages identities: uses no key, but may give others, or itself, any right; at most 12h
+    /// For an operator, who manages tenants and other operators, and uses no key; at most 12h
     #[arg(long, group = "holder")]
     operator: bool,
     /// For a service of this name [default: default]
     #[arg(long, group = "holder", value_name = "NAME")]
     identity: Option<Name>,
-    /// The contexts that it may use, separated by commas; `*` is all, also later ones [default: as the identity, a new one `*`]
+    /// The tenant that its holder belongs to [default: default]
+    #[arg(long, value_name = "NAME", conflicts_with = "operator")]
+    pub(crate) tenant: Option<Name>,
+    /// The contexts that it may use, separated by commas; `*` is all, also later ones [default: as the identity, a new
+    /// one `*`]
     #[arg(long, value_name = "NAMES", value_parser = contexts, conflicts_with = "operator")]
     pub(crate) contexts: Option<ContextGrant>,
     /// How long the token is valid: 30m, 12h, 90d; a plain number is seconds
     #[arg(long, value_name = "DURATION", value_parser = ttl, default_value = "1h")]
     pub(crate) ttl: Duration,
+    /// Also make a refresh token, printed on a second line; for services alone, and at most 20 of each
+    #[arg(long, conflicts_with_all = ["admin", "operator"])]
+    pub(crate) refresh: bool,
 }
 
 impl TokenArgs {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use cryptoserve_core::app::{App, Background, set_up};
 use cryptoserve_core::clock::Clock;
-use cryptoserve_core::config::{Config, Secrets};
+use cryptoserve_core::config::{Config, RedisFlavour, RedisUrl, Secrets};
 use cryptoserve_core::keyring::Keks;
 use cryptoserve_core::store::Store;
 use tokio::net::TcpListener;
@@ -20,13 +20,14 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Runs the server until it is told to stop.
 pub(crate) async fn serve(config: Config) -> Result<(), Failure> {
     let opened = Opened::for_server(&config)?;
-    if config.redis.url.is_some() {
-        tracing::warn!(
-            "REDIS_URL has no effect in this release: rate limits are kept in this process, and other replicas \
-             enforce them for themselves"
-        );
-    } else {
-        tracing::info!("REDIS_URL is not set: rate limits are kept in this process");
+    match config.redis.url.as_ref().map(RedisUrl::flavour) {
+        // What comes of it is said once it has been tried.
+        Some(RedisFlavour::Single) => {}
+        Some(RedisFlavour::Cluster) => tracing::warn!(
+            "REDIS_URL names a Redis Cluster, which has no effect in this release: rate limits are kept in this process, \
+             and other replicas enforce them for themselves"
+        ),
+        None => tracing::info!("REDIS_URL is not set: rate limits are kept in this process"),
     }
     let secrets = opened.secrets.clone();
     let result = opened.with_store(&config, Serve { config: &config, secrets }).await;

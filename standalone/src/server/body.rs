@@ -7,16 +7,21 @@ use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
-use super::Limits;
 use super::room::Taken;
 
 /// A refused request's body that is at most this long, and comes this soon, is read for the sake of the connection.
 const SKIPPED_BYTES: u64 = 64 * 1024;
 const SKIPPED_TIME: Duration = Duration::from_millis(50);
 
-/// Reads a whole body into memory, within the room that it takes there as it arrives.
-pub(super) async fn read(body: &mut Incoming, limits: &Limits, room: &mut Taken) -> Result<Bytes, BodyError> {
-    if body.size_hint().lower() > limits.body {
+/// Reads a whole body of at most `longest` bytes into memory, within `time` and within the room that it takes there as it
+/// arrives.
+pub(super) async fn read(
+    body: &mut Incoming,
+    longest: u64,
+    time: Duration,
+    room: &mut Taken,
+) -> Result<Bytes, BodyError> {
+    if body.size_hint().lower() > longest {
         return Err(BodyError::TooLarge);
     }
     let collect = async {
@@ -24,7 +29,7 @@ pub(super) async fn read(body: &mut Incoming, limits: &Limits, room: &mut Taken)
         let mut first = Bytes::new();
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(|_| BodyError::Incomplete)?.into_data() else { continue };
-            if (first.len() + whole.len() + data.len()) as u64 > limits.body {
+            if (first.len() + whole.len() + data.len()) as u64 > longest {
                 return Err(BodyError::TooLarge);
             }
             room.grow(data.len() as u64)?;
@@ -38,7 +43,7 @@ pub(super) async fn read(body: &mut Incoming, limits: &Limits, room: &mut Taken)
         }
         Ok(if whole.is_empty() { first } else { whole.freeze() })
     };
-    tokio::time::timeout(limits.idle, collect).await.map_err(|_| BodyError::Timeout)?
+    tokio::time::timeout(time, collect).await.map_err(|_| BodyError::Timeout)?
 }
 
 /// The pieces of a body as they arrive, each within `idle`.

@@ -130,7 +130,7 @@ async fn answer<S: Store>(
         Err(response) if body::skip(&head.headers, &mut body).await => return response.map(whole),
         Err(response) => return last(response),
     };
-    let Some(identity) = admitted.identity() else {
+    let Some((identity, longest)) = admitted.sender() else {
         // Nobody knows who asks: a body is not worth memory.
         let skipped = body::skip(&head.headers, &mut body).await;
         let response = admitted.run(Bytes::new()).await;
@@ -145,7 +145,7 @@ async fn answer<S: Store>(
         };
     }
     let mut room = limits.room.enter(identity);
-    match body::read(&mut body, limits, &mut room).await {
+    match body::read(&mut body, longest.min(limits.body), limits.idle, &mut room).await {
         Ok(bytes) => admitted.run(bytes).await.map(|bytes| ReplyBody::whole(bytes, Some(room), mark)),
         Err(error) => last(admitted.reject(error).await),
     }
