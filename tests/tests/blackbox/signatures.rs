@@ -10,17 +10,17 @@ use serde_json::{Value, json};
 
 use crate::support::base64;
 
-const KEYS: &str = "/api/v1/signatures/keys";
+pub(crate) const KEYS: &str = "/api/v1/signatures/keys";
 const GENERATE: &str = "/api/v1/signatures/keys/generate";
 const SIGN: &str = "/api/v1/signatures/sign";
 const VERIFY: &str = "/api/v1/signatures/verify";
 
-const ALGORITHMS: [&str; 6] =
+pub(crate) const ALGORITHMS: [&str; 6] =
     ["Ed25519", "ECDSA-P256", "ECDSA-P384", "RSA-PSS-3072", "ML-DSA-65", "ML-DSA-87"];
 const FORMATS: [&str; 4] = ["base64", "raw", "der", "jws"];
 
 /// A new key as it was told.
-async fn generate(client: &Client, algorithm: &str, context: &str) -> Value {
+pub(crate) async fn generate(client: &Client, algorithm: &str, context: &str) -> Value {
     let body = json!({ "algorithm": algorithm, "context": context });
     client.post_json(GENERATE, &body).await.expect(200).json()
 }
@@ -30,20 +30,20 @@ async fn ed25519(client: &Client) -> String {
     text(&generate(client, "Ed25519", "general").await, "key_id")
 }
 
-async fn sign(client: &Client, key_id: &str, message: &str) -> String {
+pub(crate) async fn sign(client: &Client, key_id: &str, message: &str) -> String {
     let body = json!({ "message": base64(message), "key_id": key_id });
     client.post_json(SIGN, &body).await.expect(200).text("signature")
 }
 
-fn to_verify(key_id: &str, message: &str, signature: &str) -> Value {
+pub(crate) fn to_verify(key_id: &str, message: &str, signature: &str) -> Value {
     json!({ "message": base64(message), "key_id": key_id, "signature": signature })
 }
 
-async fn is_valid(client: &Client, body: &Value) -> bool {
+pub(crate) async fn is_valid(client: &Client, body: &Value) -> bool {
     let reply = client.post_json(VERIFY, body).await.expect(200).json();
     reply["valid"].as_bool().unwrap_or_else(|| panic!("{reply}"))
 }
 
-fn text(value: &Value, field: &str) -> String {
+pub(crate) fn text(value: &Value, field: &str) -> String {
     value[field].as_str().unwrap_or_else(|| panic!("no text {field} in {value}")).to_owned()
 }

@@ -1,7 +1,7 @@
-use cryptoserve_tests::{Client, LIMIT, StoreKind, TokenRequest, eventually};
+use cryptoserve_tests::{Client, LIMIT, StoreKind, eventually};
 use serde_json::{Value, json};
 
-use super::{ALGORITHMS, KEYS, SIGN, VERIFY, ed25519, generate, is_valid, sign, text, to_verify};
+use super::{KEYS, SIGN, VERIFY, ed25519, generate, is_valid, sign, text, to_verify};
 use crate::support::{app, on_each_store, one, restart};
 
 /// The key as the list shows it.
@@ -74,28 +74,6 @@ on_each_store! {
         let other = ed25519(&app).await;
         app.delete(&path).await.expect(200);
         sign(&app, &other, "m").await;
-    }
-
-    /// Defect of the former service: signing keys vanished on restart.
-    async fn keys_outlive_the_process(store) {
-        let mut cluster = one(store).await;
-        let app = app(&cluster).await;
-        let mut made = Vec::new();
-        for algorithm in ALGORITHMS {
-            let key = generate(&app, algorithm, "general").await;
-            let signature = sign(&app, &text(&key, "key_id"), "before").await;
-            made.push((key, signature));
-        }
-        restart(&mut cluster, 0).await;
-        let token = cluster.token(&TokenRequest::identity("app").contexts(["*"])).await;
-        let app = cluster.client(0).with_token(&token);
-        for (key, signature) in made {
-            let key_id = text(&key, "key_id");
-            assert_eq!(app.get(&format!("{KEYS}/{key_id}/public")).await.expect(200).json(), key);
-            assert!(is_valid(&app, &to_verify(&key_id, "before", &signature)).await);
-            let after = sign(&app, &key_id, "after").await;
-            assert!(is_valid(&app, &to_verify(&key_id, "after", &after)).await);
-        }
     }
 
     /// As many at once as will not all fit beside each other. Without optimisation each takes seconds.
