@@ -145,7 +145,7 @@ async fn connect(url: &Url) -> Client {
     client
 }
 
-async fn redis_connection(url: &Url) -> redis::aio::MultiplexedConnection {
+pub(crate) async fn redis_connection(url: &Url) -> redis::aio::MultiplexedConnection {
     let client = redis::Client::open(url.as_str()).expect("a Redis address");
     client.get_multiplexed_async_connection().await.unwrap_or_else(|error| panic!("Redis: {error}"))
 }

@@ -1,6 +1,7 @@
 //! The tables behind a service, for tests that turn time back or look at what is really stored.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
@@ -81,10 +82,16 @@ impl Tables {
     }
 
     /// The time an hour ago, for use in a statement.
-    pub fn an_hour_ago(&self) -> &'static str {
+    pub fn an_hour_ago(&self) -> String {
+        self.ago(Duration::from_secs(3600))
+    }
+
+    /// The time so long ago, in whole seconds, for use in a statement.
+    pub fn ago(&self, time: Duration) -> String {
+        let seconds = time.as_secs();
         match self {
-            Self::Sqlite(_) => "((unixepoch() - 3600) * 1000000)",
-            Self::Postgres(_) => "(now() - interval '1 hour')",
+            Self::Sqlite(_) => format!("((unixepoch() - {seconds}) * 1000000)"),
+            Self::Postgres(_) => format!("(now() - interval '{seconds} s')"),
         }
     }
 }

@@ -26,6 +26,12 @@ impl TokenRequest {
         Self { args: vec!["--operator".to_owned()] }
     }
 
+    /// Of another tenant than `default`.
+    pub fn tenant(mut self, name: &str) -> Self {
+        self.args.extend(["--tenant".to_owned(), name.to_owned()]);
+        self
+    }
+
     /// Only for these contexts.
     pub fn contexts<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         let names: Vec<_> = names.into_iter().collect();
