@@ -1,13 +1,18 @@
 //! What the tests of the API share.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use cryptoserve_tests::{Client, Cluster, ClusterBuilder, StoreKind, TokenRequest};
+use cryptoserve_tests::{Client, Cluster, ClusterBuilder, StoreKind, TokenRequest, eventually};
 use serde_json::{Value, json};
 
-/// Longest that a change may take to hold on every replica. The poll comes every 500 ms, which a test of the core asserts;
-/// the rest is for a machine that does other things meanwhile.
+/// Within which tests want a change to hold on every replica. The documents promise a second: the poll comes every 500 ms,
+/// which a test of the core asserts. The other two seconds are for a machine that runs other tests meanwhile.
 pub(crate) const COHERENCE: Duration = Duration::from_secs(3);
+
+/// Three replicas where they share a database, and one of the embedded store, which serves one process.
+pub(crate) fn replicas(store: StoreKind) -> usize {
+    if store == StoreKind::Postgres { 3 } else { 1 }
+}
 
 /// One replica on a store of its own.
 pub(crate) async fn one(store: StoreKind) -> Cluster {
@@ -39,6 +44,11 @@ pub(crate) async fn admin(cluster: &Cluster) -> Client {
     cluster.client(0).with_token(&cluster.token(&TokenRequest::admin()).await)
 }
 
+/// A client of the first replica for an operator.
+pub(crate) async fn operator(cluster: &Cluster) -> Client {
+    cluster.client(0).with_token(&cluster.token(&TokenRequest::operator()).await)
+}
+
 /// A client of the first replica for a service that may use every context, with these scopes alone.
 pub(crate) async fn with_scopes(cluster: &Cluster, name: &str, scopes: &[&str]) -> Client {
     let admin = admin(cluster).await;
@@ -64,6 +74,36 @@ pub(crate) fn base64(bytes: impl AsRef<[u8]>) -> String {
 
 pub(crate) fn unbase64(text: &str) -> Vec<u8> {
     base64_simd::STANDARD.decode_to_vec(text).expect("base64 from the service")
+}
+
+/// That every replica refuses an access token within [`COHERENCE`] after `end`, and each took it before. There is one client
+/// per replica, and the token may encrypt in `general`.
+pub(crate) async fn refused_everywhere(clients: &[Client], access: &str, why: &str, end: impl AsyncFnOnce()) {
+    let status = async |client: &Client| {
+        let body = json!({ "context": "general", "plaintext": base64("x") });
+        client.clone().with_token(access).post_json(ENCRYPT, &body).await.status
+    };
+    // 429 after too many failures, which refuses no token that counts.
+    let is_refused = |status: u16| matches!(status, 401 | 429);
+    for client in clients {
+        // What allows it again may not be known to every replica yet.
+        eventually(why, async || (status(client).await == 200).then_some(())).await;
+    }
+    end().await;
+    let ended = Instant::now();
+    for client in clients {
+        eventually(why, async || is_refused(status(client).await).then_some(())).await;
+    }
+    assert!(ended.elapsed() < COHERENCE, "{why}: {:?}", ended.elapsed());
+    for client in clients {
+        assert!(is_refused(status(client).await), "{why}: refused once and then taken");
+    }
+}
+
+/// The directory of the published Python clients and what they need.
+pub(crate) fn python_clients() -> String {
+    let packages = std::env::var("CRYPTOSERVE_TEST_PYTHON_CLIENTS");
+    packages.expect("CRYPTOSERVE_TEST_PYTHON_CLIENTS is not set: run ./tests/run [FILTER]")
 }
 
 pub(crate) const ENCRYPT: &str = "/api/v1/crypto/encrypt";
