@@ -2,9 +2,8 @@ use std::collections::BTreeSet;
 
 use cryptoserve_tests::{Cluster, Program, Replica, Secrets, StoreKind, TokenRequest};
 use futures_util::future::join_all;
-use serde_json::json;
 
-use crate::support::{DECRYPT, ENCRYPT, app, base64, builder, encrypt, one, sealed, unbase64};
+use crate::support::{DECRYPT, app, encrypt, one, sealed, unbase64};
 
 /// `EX_USAGE`: the configuration must be changed.
 const CONFIGURATION: Option<i32> = Some(64);
@@ -155,58 +154,4 @@ async fn commands_that_start_together_on_an_empty_directory_agree_on_one_deploym
     for token in tokens {
         encrypt(&replica.client().with_token(&token), "x").await;
     }
-}
-
-/// Defect of the former service: simultaneous first use of a context created two keys and bricked it.
-async fn simultaneous_first_use_makes_one_key(store: StoreKind, replicas: usize) {
-    const CALLERS: usize = 12;
-    let rounds = if std::env::var_os("CRYPTOSERVE_TEST_FULL").is_some() { 200 } else { 50 };
-    let cluster = builder(store).start(replicas).await;
-    let admin = cluster.token(&TokenRequest::admin()).await;
-    let token = cluster.token(&TokenRequest::identity("app")).await;
-    let client = |n: usize| cluster.client(n % replicas).with_token(&token);
-    let admin = cluster.client(0).with_token(&admin);
-    for round in 0..rounds {
-        let context = format!("fresh-{round}");
-        admin.post_json("/api/admin/contexts", &json!({ "name": context })).await.expect(201);
-        let body = json!({ "context": context, "plaintext": base64("x") });
-        // Another replica may have to hear of the context first.
-        let replies = join_all((0..CALLERS).map(|n| {
-            let (client, body) = (client(n), &body);
-            async move {
-                cryptoserve_tests::eventually("the context is known", async || {
-                    let reply = client.post_json(ENCRYPT, body).await;
-                    let unheard_of = replicas > 1 && reply.status == 404;
-                    assert!(reply.status == 200 || unheard_of, "{reply:?}");
-                    (!unheard_of).then_some(reply)
-                })
-                .await
-            }
-        }))
-        .await;
-        let keys: BTreeSet<_> =
-            replies.iter().map(|r| (r.text("key_id"), r.json()["key_version"].to_string())).collect();
-        assert_eq!(keys.len(), 1, "round {round}: {keys:?}");
-        for (n, reply) in replies.iter().enumerate() {
-            let sealed = json!({ "ciphertext": reply.text("ciphertext") });
-            client(n + 1).post_json(DECRYPT, &sealed).await.expect(200);
-        }
-    }
-    if store == StoreKind::Postgres {
-        let database = cluster.database().connect().await;
-        let enabled = "SELECT count(*), count(DISTINCT key_id) FROM key_versions WHERE state = 1";
-        let row = database.query_one(enabled, &[]).await.expect("counts");
-        let contexts = i64::from(9 + rounds);
-        assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (contexts, contexts));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn simultaneous_first_use_makes_one_key_on_sqlite() {
-    simultaneous_first_use_makes_one_key(StoreKind::Sqlite, 1).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn simultaneous_first_use_makes_one_key_on_postgres() {
-    simultaneous_first_use_makes_one_key(StoreKind::Postgres, 3).await;
 }

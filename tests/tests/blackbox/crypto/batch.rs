@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::support::{app, base64, builder, encrypt_in, on_each_store, one, service, unbase64};
+use crate::support::{app, base64, encrypt_in, on_each_store, one, service, unbase64};
 
 const ENCRYPT: &str = "/api/v1/crypto/batch/encrypt";
 const DECRYPT: &str = "/api/v1/crypto/batch/decrypt";
@@ -81,21 +81,5 @@ on_each_store! {
         let cluster = one(store).await;
         let other = service(&cluster, "billing", ["payment-data"]).await;
         other.post_json(ENCRYPT, &plaintexts(1)).await.expect_problem(403, "context_forbidden");
-    }
-
-    /// Defect of the former service: a batch of 100 cost one token.
-    async fn a_batch_of_n_costs_n_tokens(store) {
-        let cluster = builder(store).default_limits().start(1).await;
-        let app = app(&cluster).await;
-        let refused = app.post_json(ENCRYPT, &plaintexts(21)).await.expect_problem(422, "cost_exceeds_limit");
-        assert!(refused.text("detail").contains("at most 20 items"), "{}", refused.text("detail"));
-        assert_eq!(refused.header("retry-after"), None);
-        // The refusal itself cost one.
-        let reply = app.post_json(ENCRYPT, &plaintexts(19)).await.expect(200);
-        assert_eq!(reply.header("x-ratelimit-remaining"), Some("0"));
-        let refused = app.post_json(ENCRYPT, &plaintexts(5)).await.expect_problem(429, "rate_limited");
-        assert!(refused.text("detail").contains("per identity"), "{}", refused.text("detail"));
-        let wait: u64 = refused.header("retry-after").and_then(|wait| wait.parse().ok()).expect("seconds");
-        assert!((1..=4).contains(&wait), "{wait}");
     }
 }

@@ -43,25 +43,6 @@ on_each_store! {
         app.get("/v1/contexts").await.expect(200);
     }
 
-    /// Defect of the former service: an override was accepted at encrypt and could not be decrypted.
-    async fn every_allowed_algorithm_encrypts_and_decrypts(store) {
-        let cluster = one(store).await;
-        let (app, admin) = (app(&cluster).await, admin(&cluster).await);
-        let algorithms =
-            ["XAES-256-GCM", "AES-256-GCM", "AES-128-GCM", "ChaCha20-Poly1305", "AES-256-GCM-SIV"];
-        let context = json!({ "name": "many", "allowed_algorithms": algorithms });
-        admin.post_json("/api/admin/contexts", &context).await.expect(201);
-        for algorithm in algorithms {
-            for spelling in [algorithm.to_owned(), algorithm.to_lowercase()] {
-                let body = json!({ "context": "many", "plaintext": base64("m"), "algorithm_override": spelling });
-                let reply = app.post_json(ENCRYPT, &body).await.expect(200);
-                assert_eq!(reply.json()["algorithm"]["name"], algorithm);
-                let reply = app.post_json(DECRYPT, &json!({ "ciphertext": reply.text("ciphertext") })).await;
-                assert_eq!(unbase64(&reply.expect(200).text("plaintext")), b"m");
-            }
-        }
-    }
-
     async fn an_override_outside_of_the_allowed_is_refused(store) {
         let cluster = one(store).await;
         let app = app(&cluster).await;
@@ -122,6 +103,23 @@ on_each_store! {
         let names: Vec<_> = listed["contexts"].as_array().into_iter().flatten().map(|c| &c["name"]).collect();
         assert_eq!(names, ["payment-data"]);
         assert_eq!(listed["contexts"][0]["max_batch"], 1000);
+
+        // Who asks, and what the token is worth: what it claims and the identity has.
+        let (id, admin) = (listed["identity"]["id"].as_str().expect("an id"), admin(&cluster).await);
+        let body = json!({ "scopes": ["encrypt", "contexts:read"], "ttl_seconds": 60 });
+        let issued = admin.post_json(&format!("/api/admin/identities/{id}/tokens"), &body).await.expect(200);
+        let narrowed = cluster.client(0).with_token(&issued.text("access_token"));
+        let body = json!({ "scopes": ["contexts:read", "decrypt", "encrypt"] });
+        admin.put_json(&format!("/api/admin/identities/{id}"), &body).await.expect(200);
+        let expected = json!({
+            "id": id,
+            "name": "billing",
+            "role": "service",
+            "tenant": "default",
+            "scopes": ["encrypt", "contexts:read"],
+            "token_expires_at": issued.json()["expires_at"],
+        });
+        assert_eq!(narrowed.get("/api/v1/contexts").await.expect(200).json()["identity"], expected);
     }
 
     async fn the_context_of_decrypt_must_be_the_ciphertexts_own(store) {
