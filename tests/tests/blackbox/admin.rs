@@ -2,6 +2,7 @@ mod contexts;
 mod identities;
 mod key_transport;
 mod keys;
+mod tenants;
 
 use cryptoserve_tests::Client;
 use serde_json::Value;

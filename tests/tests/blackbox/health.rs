@@ -1,4 +1,4 @@
-use cryptoserve_tests::{Reply, StoreKind, eventually};
+use cryptoserve_tests::{Reply, StoreKind, TokenRequest, eventually};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -37,6 +37,13 @@ on_each_store! {
         assert!(["store", "keyring", "audit", "crypto"].iter().all(|name| anonymous.contains(&(*name).to_owned())));
         assert_eq!(states(&app(&cluster).await.get(DEEP).await.expect(200)), anonymous);
         cluster.client(0).with_token("nonsense").get(DEEP).await.expect_problem(401, "unauthenticated");
+
+        // Of those who run the deployment: what a tenant's administrator sees must not tell of other tenants.
+        let operator = cluster.client(0).with_token(&cluster.token(&TokenRequest::operator()).await);
+        let tenant = operator.post_json("/api/admin/tenants", &json!({ "name": "acme" })).await.expect(201);
+        let theirs = cluster.client(0).with_token(&tenant.text("access_token"));
+        assert_eq!(states(&theirs.get(DEEP).await.expect(200)), anonymous);
+        assert!(operator.get(DEEP).await.expect(200).json()["checks"]["keyring"]["identities"].is_u64());
 
         let report = admin(&cluster).await.get(DEEP).await.expect(200).json();
         let checks = &report["checks"];

@@ -1,7 +1,9 @@
-use cryptoserve_tests::{Client, Cluster, LogLine, StoreKind, TokenRequest};
+use cryptoserve_tests::{Client, Cluster, LogLine, Reply, StoreKind, TokenRequest};
 use serde_json::{Value, json};
 
 use crate::support::{DECRYPT, ENCRYPT, admin, app, base64, builder, encrypt, one, sealed, unbase64};
+
+const REFRESH: &str = "/api/v1/auth/refresh";
 
 async fn line(cluster: &Cluster, request_id: &str) -> Value {
     let wanted = |line: &LogLine| line.field("request_id").as_deref() == Some(request_id);
@@ -148,7 +150,16 @@ async fn nothing_secret_reaches_a_log_line_or_the_audit_trail_at_any_level() {
     let generated = app.post_json("/v1/crypto/mac/generate-key", &json!({})).await.expect(200);
 
     // And now everything wrong.
-    let issued = issued_token(&admin).await;
+    let issued = issued_tokens(&admin).await;
+    let refreshing = |token: &str| json!({ "refresh_token": token, "rotate": true });
+    let refreshed = app.post_json(REFRESH, &refreshing(&issued.text("refresh_token"))).await.expect(200);
+    for token in [&sent, &format!("csrt_{sent}"), &issued.text("refresh_token")[..60].to_owned()] {
+        app.post_json(REFRESH, &refreshing(token)).await.expect(401);
+        app.post_json("/v1/auth/revoke", &json!({ "token": token, "token_type_hint": sent }))
+            .await
+            .expect(200);
+    }
+    app.post_json("/v1/auth/revoke", &json!({ "token": refreshed.text("access_token") })).await.expect(200);
     let mut altered = ciphertext.clone();
     altered[60] ^= 1;
     to_open["ciphertext"] = base64(&altered).into();
@@ -243,8 +254,23 @@ async fn nothing_secret_reaches_a_log_line_or_the_audit_trail_at_any_level() {
         canaries.push(Canary::new("a secret as it was configured", key));
         canaries.push(Canary::new("a secret's bytes", hex::decode(key).expect("hex")));
     }
-    for token in [&token, &issued] {
+    for token in [&token, &issued.text("access_token"), &refreshed.text("access_token")] {
         canaries.extend(token.split('.').map(|part| Canary::new("a part of a token", part)));
+    }
+    let sql = "SELECT row_to_json(t)::text FROM refresh_tokens t UNION ALL SELECT row_to_json(f)::text FROM refresh_families f";
+    let kept: Vec<String> =
+        database.query(sql, &[]).await.expect("rows").iter().map(|row| row.get(0)).collect();
+    assert_eq!(kept.len(), 3, "a token, its successor, and their family");
+    for reply in [&issued, &refreshed] {
+        let token = reply.text("refresh_token");
+        let bytes = base64_simd::URL_SAFE_NO_PAD.decode_to_vec(&token["csrt_".len()..]).expect("base64url");
+        // Behind the id of the tenant, which is no secret.
+        for canary in
+            [Canary::new("a refresh token", &token), Canary::new("a refresh token's secret", &bytes[16..])]
+        {
+            canary.absent_from("store", &kept.join("\n"));
+            canaries.push(canary);
+        }
     }
     for canary in &canaries {
         canary.absent_from("log", &log);
@@ -253,8 +279,8 @@ async fn nothing_secret_reaches_a_log_line_or_the_audit_trail_at_any_level() {
     assert!(!log.contains(cluster.database().url().as_str()), "the database's address is in the log");
 }
 
-async fn issued_token(admin: &Client) -> String {
+async fn issued_tokens(admin: &Client) -> Reply {
     let made = admin.post_json("/api/admin/identities", &json!({ "name": "other" })).await.expect(201);
     let path = format!("/api/admin/identities/{}/tokens", made.text("id"));
-    admin.post_json(&path, &json!({})).await.expect(200).text("access_token")
+    admin.post_json(&path, &json!({ "refresh": true })).await.expect(200)
 }

@@ -2,6 +2,7 @@ use cryptoserve_tests::{Client, Cluster};
 use serde_json::{Value, json};
 
 use super::{paged, refuses_bad_queries};
+use crate::forged::claims;
 use crate::support::{DECRYPT, ENCRYPT, admin, on_each_store, one, sealed};
 
 const IDENTITIES: &str = "/api/admin/identities";
@@ -113,6 +114,10 @@ on_each_store! {
                 assert_eq!(encrypts(client, context).await, expected, "{context}");
             }
         }
+        let other = with_token(&cluster, &admin, &path, &json!({ "contexts": ["payment-data", "user-pii"] })).await;
+        assert_eq!(paged(&other, "/api/v1/contexts", "contexts", 1).await, ["user-pii"]);
+        let page = other.get("/api/v1/contexts?limit=1").await.expect(200).json();
+        assert_eq!(page["contexts"][0]["name"], "user-pii", "{page}");
         reader.post_json(ENCRYPT, &json!({})).await.expect_problem(403, "scope_missing");
         reader.post_json(DECRYPT, &sealed("x")).await.expect_problem(400, "invalid_ciphertext");
 
@@ -153,8 +158,6 @@ on_each_store! {
 
 /// Seconds from `iat` to `exp` of a token.
 fn lifetime(token: &str) -> u64 {
-    let claims = token.split('.').nth(1).expect("claims");
-    let claims = base64_simd::URL_SAFE_NO_PAD.decode_to_vec(claims).expect("base64url");
-    let claims: Value = serde_json::from_slice(&claims).expect("JSON");
+    let claims = claims(token);
     claims["exp"].as_u64().zip(claims["iat"].as_u64()).map(|(exp, iat)| exp - iat).expect("numbers")
 }

@@ -130,7 +130,7 @@ on_each_store! {
             StoreKind::Sqlite => "x'00112233445566778899aabbccddeeff'",
             StoreKind::Postgres => "'00112233-4455-6677-8899-aabbccddeeff'::uuid",
         };
-        tables.change(&format!("INSERT INTO tenants SELECT {other}, 'other', created_at FROM tenants")).await;
+        tables.change(&format!("INSERT INTO tenants (id, name, created_at) SELECT {other}, 'other', created_at FROM tenants")).await;
         for (table, columns, also) in [
             ("contexts", "id, name, description, algorithm, allowed_algorithms, key_id, created_at, updated_at", "name"),
             ("keys", "id, context_id, purpose, key_type, origin, exportable, created_at", ""),
