@@ -1,5 +1,8 @@
 //! Limits of one replica. Rates are so low that nothing comes back during a test.
 
+mod shared;
+mod trouble;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -104,6 +107,27 @@ async fn requests_that_fail_pay_too() {
     let reply = app.post_bytes("/v1/crypto/decrypt/stream", "nonsense").await.expect(400);
     assert_eq!(remaining(&reply, "identity"), 0);
     refused(encrypt_in(&app, "general").await, "identity");
+
+    // Who brings a token in the body pays for its identity, before anything is changed.
+    let admin = cluster.client(0).with_token(&cluster.token(&TokenRequest::admin()).await);
+    let made = admin.post_json("/api/admin/identities", &json!({ "name": "lively" })).await.expect(201);
+    let tokens = format!("/api/admin/identities/{}/tokens", made.text("id"));
+    let issued = admin.post_json(&tokens, &json!({ "refresh": true })).await.expect(200);
+    let (client, path) = (cluster.client(0), |of| format!("/api/v1/auth/{of}"));
+    let with_refresh = json!({ "refresh_token": issued.text("refresh_token"), "rotate": false });
+    for left in (0..7).rev() {
+        let reply = client.post_json(&path("refresh"), &with_refresh).await.expect(200);
+        assert!(remaining(&reply, "identity") <= left, "{reply:?}");
+    }
+    let rotated = json!({ "refresh_token": issued.text("refresh_token"), "rotate": true });
+    refused(client.post_json(&path("refresh"), &rotated).await, "identity");
+    for token in ["access_token", "refresh_token"] {
+        let body = json!({ "token": issued.text(token) });
+        refused(client.post_json(&path("revoke"), &body).await, "identity");
+    }
+    let tables = cluster.tables().await;
+    assert_eq!(tables.number("SELECT count(*) FROM revoked_tokens").await, 0);
+    assert_eq!(tables.number("SELECT count(*) FROM refresh_tokens").await, 1);
 }
 
 #[tokio::test]
