@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use cryptoserve_core::api::ROUTES;
 use cryptoserve_tests::Nginx;
 use http::Method;
 use http_body_util::Full;
@@ -184,4 +185,27 @@ async fn replaces_what_the_service_would_not_take_and_logs_no_path() {
         nginx.access_log().find("the id", |line| line.field("request_id").as_deref() == Some(id)).await;
     assert_eq!(line.field("route").as_deref(), Some("other"), "{}", line.0);
     assert!(!line.0.contains("eyJ"), "{}", line.0);
+}
+
+#[tokio::test]
+async fn every_route_has_a_name_in_the_log() {
+    let backend = Backend::start(OK).await;
+    let nginx = Nginx::start(&[backend.address]).await;
+    for (n, route) in ROUTES.iter().enumerate() {
+        let id = format!("route-{n}");
+        let path: Vec<_> = route
+            .path
+            .split('/')
+            .map(|part| if part.starts_with('{') { "a340b942-5780-458e-8817-0c241c14eeb0" } else { part })
+            .collect();
+        let client = nginx.client().with_header("x-request-id", &id);
+        let request = client.request(route.method.clone(), &path.join("/")).body(Full::from("{}"));
+        client.try_send(request.expect("a request")).await.expect("a reply");
+        let line = nginx
+            .access_log()
+            .find(&id, |line| line.field("request_id").as_deref() == Some(id.as_str()))
+            .await;
+        let name = line.field("route").expect("a name");
+        assert!(name != "other" && route.path.contains(&name), "{} {}: {name}", route.method, route.path);
+    }
 }
