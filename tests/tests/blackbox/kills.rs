@@ -1,7 +1,7 @@
 //! What was acknowledged is there, whoever is killed.
 //!
 //! While administrators and services work, a random replica or PostgreSQL is killed at a random moment and started again,
-//! 20 times, or 200 with `CRYPTOSERVE_TEST_FULL`. The seed is printed; `CRYPTOSERVE_TEST_SEED` repeats it, as far as
+//! 10 times, or 200 with `CRYPTOSERVE_TEST_FULL`. The seed is printed; `CRYPTOSERVE_TEST_SEED` repeats it, as far as
 //! processes allow.
 
 mod ledger;
@@ -23,7 +23,7 @@ use self::work::{Work, Workers};
 const LONGEST_WAIT: u64 = 250;
 
 fn kills() -> u64 {
-    if env::var_os("CRYPTOSERVE_TEST_FULL").is_some() { 200 } else { 20 }
+    if env::var_os("CRYPTOSERVE_TEST_FULL").is_some() { 200 } else { 10 }
 }
 
 fn seeded() -> Random {

@@ -77,7 +77,7 @@ async fn reached(tables: &Tables, fingerprint: &str) -> Option<u64> {
 
 on_each_store! {
     async fn killed_at_any_point_it_is_completed_by_the_next(store) {
-        let kills: u32 = if std::env::var_os("CRYPTOSERVE_TEST_FULL").is_some() { 40 } else { 10 };
+        let kills: u32 = if std::env::var_os("CRYPTOSERVE_TEST_FULL").is_some() { 40 } else { 6 };
         let mut walk = Walk::start(store).await;
         let tables = walk.cluster.tables().await;
         let begun = Instant::now();
