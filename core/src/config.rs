@@ -2,7 +2,7 @@
 //!
 //! | concern | variables |
 //! | --- | --- |
-//! | [`server`] | `BIND_ADDR`, `METRICS_BIND_ADDR`, `INSTANCE_ID`, `TRUSTED_PROXIES`, `SHUTDOWN_DELAY`, `SHUTDOWN_TIMEOUT`, `HTTP_IDLE_TIMEOUT`, `MAX_BODY_BYTES`, `MAX_INFLIGHT_BYTES` |
+//! | [`server`] | `BIND_ADDR`, `METRICS_BIND_ADDR`, `INSTANCE_ID`, `TRUSTED_PROXIES`, `FORWARDED_HEADER`, `SHUTDOWN_DELAY`, `SHUTDOWN_TIMEOUT`, `HTTP_IDLE_TIMEOUT`, `MAX_BODY_BYTES`, `MAX_INFLIGHT_BYTES` |
 //! | [`database`] | `DATABASE_URL`, `DATA_DIR`, `DB_POOL_SIZE`, `DB_MAX_OVERFLOW`, `DB_POOL_RECYCLE`, `DB_POOL_TIMEOUT`, `DB_QUERY_TIMEOUT`, `MIGRATE`, `CRYPTOSERVE_IMAGE` |
 //! | [`redis`] | `REDIS_URL` |
 //! | [`auth`] | `JWT_SECRET_KEY`, `JWT_SECRET_KEY_PREVIOUS`, `JWT_ISSUER`, `JWT_AUDIENCE`, `JWT_JWKS_URL` |
@@ -47,7 +47,7 @@ pub use logging::{LogFormat, Logging};
 pub use postgres_url::{PostgresUrl, SslMode};
 pub use redis::{Redis, RedisFlavour, RedisUrl};
 pub use secrets::{SecretName, Secrets, generate_env_lines};
-pub use server::Server;
+pub use server::{ForwardedHeader, Server};
 
 pub(crate) use crypto::MASTER_KEY_PREVIOUS;
 pub(crate) use secrets::Partial;

@@ -1,7 +1,11 @@
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
+
+use crate::app::forwarded;
+use crate::config::{self, ForwardedHeader};
 
 /// Where a request came from; every front puts one into the request's extensions.
 #[derive(Clone, Copy, Debug)]
@@ -10,62 +14,83 @@ pub struct Origin {
     pub peer: IpAddr,
 }
 
-const FORWARDED_FOR: &str = "x-forwarded-for";
+/// Which peers are believed about whom they forward for, and in which header.
+pub(super) struct Proxies {
+    trusted: Vec<IpNet>,
+    header: ForwardedHeader,
+    /// Whether the log has been told of a proxy that is not trusted.
+    told: AtomicBool,
+}
 
-impl Origin {
-    /// The client's address: the peer, or if that is a trusted proxy, what `X-Forwarded-For` says, read from the right
-    /// until an address that is no trusted proxy. A header that does not parse ends the walk at the last address that
-    /// was vouched for.
-    pub(super) fn client(self, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-        let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
-        let mut client = self.peer.to_canonical();
-        let values: Vec<_> = headers.get_all(FORWARDED_FOR).iter().collect();
-        for hop in values.iter().rev().flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b',')) {
-            if !is_trusted(client) {
+/// As many proxies as are believed about one request.
+const MAX_HOPS: usize = 32;
+
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
+const FORWARDED: &str = "forwarded";
+
+impl Proxies {
+    pub(super) fn new(config: &config::Server) -> Self {
+        let trusted = config.trusted_proxies.clone();
+        Self { trusted, header: config.forwarded_header, told: AtomicBool::new(false) }
+    }
+
+    /// The client's address: the peer, or if that is a trusted proxy, what the header says, read from the right until
+    /// an address that is no trusted proxy. A hop that names no address ends the walk at the last address that was
+    /// vouched for. The other header is ignored: a proxy that does not write it lets a client's own pass.
+    pub(super) fn client(&self, origin: Origin, headers: &HeaderMap) -> IpAddr {
+        let peer = origin.peer.to_canonical();
+        if !self.trusts(peer) {
+            self.tell_of(peer, headers);
+            return peer;
+        }
+        let lines = |name| headers.get_all(name).iter().rev().map(HeaderValue::as_bytes);
+        match self.header {
+            ForwardedHeader::XForwardedFor => {
+                self.walk(peer, lines(X_FORWARDED_FOR).flat_map(forwarded::x_forwarded_for))
+            }
+            ForwardedHeader::Forwarded => self.walk(peer, lines(FORWARDED).flat_map(forwarded::forwarded)),
+        }
+    }
+
+    fn walk(&self, peer: IpAddr, hops: impl Iterator<Item = Option<IpAddr>>) -> IpAddr {
+        let mut client = peer;
+        for hop in hops.take(MAX_HOPS) {
+            let Some(address) = hop else { break };
+            client = address.to_canonical();
+            if !self.trusts(client) {
                 break;
             }
-            let address = std::str::from_utf8(hop).ok().and_then(|hop| hop.trim().parse::<IpAddr>().ok());
-            let Some(address) = address else { break };
-            client = address.to_canonical();
         }
         client
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(&address))
+    }
+
+    /// Warns, once in this process, of a peer that looks like a proxy of the operator's own.
+    fn tell_of(&self, peer: IpAddr, headers: &HeaderMap) {
+        if self.told.load(Ordering::Relaxed) || !is_private(peer) {
+            return;
+        }
+        let forwards = headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(FORWARDED);
+        if forwards && !self.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %peer,
+                "a private address that TRUSTED_PROXIES does not name sends X-Forwarded-For or Forwarded: \
+                 all clients behind it share one limit; if it is a proxy of yours, set TRUSTED_PROXIES"
+            );
+        }
+    }
+}
+
+/// Whether the address is one that a proxy of the operator's own may have: of this host, link or private network.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-
-    use super::*;
-
-    fn client(peer: &str, forwarded: &[&'static str]) -> String {
-        let mut headers = HeaderMap::new();
-        for value in forwarded {
-            headers.append(FORWARDED_FOR, HeaderValue::from_bytes(value.as_bytes()).unwrap());
-        }
-        let trusted: [IpNet; 2] = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
-        Origin { peer: peer.parse().unwrap() }.client(&headers, &trusted).to_string()
-    }
-
-    #[test]
-    fn only_trusted_proxies_are_believed() {
-        for (peer, forwarded, expected) in [
-            ("192.0.2.1", &["198.51.100.7"][..], "192.0.2.1"),
-            ("10.0.0.1", &["198.51.100.7"], "198.51.100.7"),
-            ("::ffff:10.0.0.1", &["198.51.100.7"], "198.51.100.7"),
-            ("10.0.0.1", &["203.0.113.9, 198.51.100.7"], "198.51.100.7"),
-            ("10.0.0.1", &["203.0.113.9, 198.51.100.7, 10.0.0.2"], "198.51.100.7"),
-            ("10.0.0.1", &["203.0.113.9", "198.51.100.7,10.0.0.2"], "198.51.100.7"),
-            ("fd00::1", &["2001:db8::5"], "2001:db8::5"),
-            ("10.0.0.1", &["::ffff:198.51.100.7"], "198.51.100.7"),
-            ("10.0.0.1", &["nonsense"], "10.0.0.1"),
-            ("10.0.0.1", &["\u{ff}, 198.51.100.7"], "198.51.100.7"),
-            ("10.0.0.1", &["203.0.113.9", "\u{ff}"], "10.0.0.1"),
-            ("10.0.0.1", &["198.51.100.7, nonsense, 10.0.0.2"], "10.0.0.2"),
-            ("10.0.0.1", &[""], "10.0.0.1"),
-            ("10.0.0.1", &[], "10.0.0.1"),
-        ] {
-            assert_eq!(client(peer, forwarded), expected, "{peer} {forwarded:?}");
-        }
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! Listeners, names and sizes of the HTTP server.
 //!
-//! `BIND_ADDR`, `METRICS_BIND_ADDR`, `INSTANCE_ID`, `TRUSTED_PROXIES`, `SHUTDOWN_DELAY`, `SHUTDOWN_TIMEOUT`,
-//! `HTTP_IDLE_TIMEOUT`, `MAX_BODY_BYTES`, `MAX_INFLIGHT_BYTES`.
+//! `BIND_ADDR`, `METRICS_BIND_ADDR`, `INSTANCE_ID`, `TRUSTED_PROXIES`, `FORWARDED_HEADER`, `SHUTDOWN_DELAY`,
+//! `SHUTDOWN_TIMEOUT`, `HTTP_IDLE_TIMEOUT`, `MAX_BODY_BYTES`, `MAX_INFLIGHT_BYTES`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -11,13 +11,15 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::environment::Environment;
-use super::setting::{Parse, Setting};
+use super::setting::{Parse, Setting, words};
 
 /// `BIND_ADDR`; the image sets `[::]:8003`.
 pub const DEFAULT_BIND_ADDR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8003);
 /// `METRICS_BIND_ADDR`.
 pub const DEFAULT_METRICS_BIND_ADDR: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9003);
+/// `FORWARDED_HEADER`.
+pub const DEFAULT_FORWARDED_HEADER: ForwardedHeader = ForwardedHeader::XForwardedFor;
 /// `SHUTDOWN_DELAY`.
 pub const DEFAULT_SHUTDOWN_DELAY: Duration = Duration::ZERO;
 /// `SHUTDOWN_TIMEOUT`.
@@ -34,6 +36,7 @@ pub(super) const VARIABLES: &[&str] = &[
     "METRICS_BIND_ADDR",
     "INSTANCE_ID",
     "TRUSTED_PROXIES",
+    "FORWARDED_HEADER",
     "SHUTDOWN_DELAY",
     "SHUTDOWN_TIMEOUT",
     "HTTP_IDLE_TIMEOUT",
@@ -50,9 +53,11 @@ pub struct Server {
     pub metrics_bind_addr: SocketAddr,
     /// This replica's name in log lines, metrics and audit records: 1–128 characters of `[A-Za-z0-9._-]`.
     pub instance_id: String,
-    /// Peers whose `X-Forwarded-For` is believed. IPv4-mapped networks are IPv4 networks here; peers must be
+    /// Peers whose [`Server::forwarded_header`] is believed. IPv4-mapped networks are IPv4 networks here; peers must be
     /// made canonical ([`std::net::IpAddr::to_canonical`]) before they are compared.
     pub trusted_proxies: Vec<IpNet>,
+    /// The header that they write; the other one is ignored.
+    pub forwarded_header: ForwardedHeader,
     /// How long readiness answers 503 before the listener closes.
     pub shutdown_delay: Duration,
     /// How long requests in flight may take once the listener is closed.
@@ -72,6 +77,7 @@ struct Variables {
     metrics_bind_addr: Setting<SocketAddr>,
     instance_id: Setting<InstanceId>,
     trusted_proxies: Setting<Vec<IpNet>>,
+    forwarded_header: Setting<ForwardedHeader>,
     shutdown_delay: Setting<Duration>,
     shutdown_timeout: Setting<Duration>,
     http_idle_timeout: Setting<Duration>,
@@ -107,6 +113,7 @@ impl Server {
             ),
             instance_id: env.optional("INSTANCE_ID", vars.instance_id).unwrap_or_else(InstanceId::of_host).0,
             trusted_proxies: env.list("TRUSTED_PROXIES", vars.trusted_proxies),
+            forwarded_header: env.value("FORWARDED_HEADER", vars.forwarded_header, DEFAULT_FORWARDED_HEADER),
             shutdown_delay: env.within(
                 "SHUTDOWN_DELAY",
                 vars.shutdown_delay,
@@ -159,6 +166,18 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
             || a.ip().is_unspecified()
             || b.ip().is_unspecified())
 }
+
+/// In which header trusted proxies say whom they forward for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`: addresses, with or without a port.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+words!(ForwardedHeader, "must be x-forwarded-for or forwarded",
+    "x-forwarded-for" => Self::XForwardedFor, "forwarded" => Self::Forwarded);
 
 struct InstanceId(String);
 

@@ -34,11 +34,11 @@ fn nothing_set_is_the_embedded_store_with_every_default() {
     assert_eq!(config.server.metrics_bind_addr.to_string(), "127.0.0.1:9003");
     assert!(!config.server.instance_id.is_empty());
     assert!(config.server.trusted_proxies.is_empty());
+    assert_eq!(config.server.forwarded_header, ForwardedHeader::XForwardedFor);
     assert_eq!(config.server.shutdown_delay, Duration::ZERO);
     assert_eq!(config.server.shutdown_timeout, Duration::from_secs(30));
     assert_eq!(config.server.http_idle_timeout, Duration::from_secs(75));
-    assert_eq!(config.server.max_body_bytes, 16 * 1024 * 1024);
-    assert_eq!(config.server.max_inflight_bytes, 256 * 1024 * 1024);
+    assert_eq!((config.server.max_body_bytes, config.server.max_inflight_bytes), (16 << 20, 256 << 20));
     let file = Path::new("./cryptoserve-data/cryptoserve.db");
     assert!(matches!(&config.database.url, DatabaseUrl::Sqlite(path) if path == file));
     assert_eq!(config.database.data_dir, Path::new("./cryptoserve-data"));
@@ -72,6 +72,7 @@ fn every_variable_is_read() {
         ("METRICS_BIND_ADDR", "10.0.0.1:90"),
         ("INSTANCE_ID", "replica-7.b_c"),
         ("TRUSTED_PROXIES", "10.0.0.0/8,::1"),
+        ("FORWARDED_HEADER", "Forwarded"),
         ("SHUTDOWN_DELAY", "5s"),
         ("SHUTDOWN_TIMEOUT", "1m"),
         ("HTTP_IDLE_TIMEOUT", "90"),
@@ -110,6 +111,7 @@ fn every_variable_is_read() {
     assert_eq!(config.server.metrics_bind_addr.to_string(), "10.0.0.1:90");
     assert_eq!(config.server.instance_id, "replica-7.b_c");
     assert_eq!(config.server.trusted_proxies.len(), 2);
+    assert_eq!(config.server.forwarded_header, ForwardedHeader::Forwarded);
     assert_eq!(config.server.shutdown_delay, Duration::from_secs(5));
     assert_eq!(config.server.shutdown_timeout, Duration::from_secs(60));
     assert_eq!(config.server.http_idle_timeout, Duration::from_secs(90));
@@ -152,6 +154,7 @@ const BAD_VALUES: &[(&str, &[&str])] = &[
     ("METRICS_BIND_ADDR", &["canary", "127.0.0.1:8003", "0.0.0.0:8003", "[::ffff:127.0.0.1]:8003"]),
     ("INSTANCE_ID", &["canary canary", "canary/ä", "canary\n"]),
     ("TRUSTED_PROXIES", &["10.0.0.0/8,canary", "10.77.0.0/77"]),
+    ("FORWARDED_HEADER", &["canary", "x-forwarded-for,canary"]),
     ("SHUTDOWN_DELAY", &["canary", "-77s", "77h"]),
     ("SHUTDOWN_TIMEOUT", &["canary", "0", "77h"]),
     ("HTTP_IDLE_TIMEOUT", &["canary", "77ms", "77h", "-77"]),
