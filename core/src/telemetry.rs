@@ -1,8 +1,12 @@
-//! Log lines on standard error: one JSON object per line for machines, or plain lines for people.
+//! Logs and metrics.
+//!
+//! Log lines go to standard error: one JSON object per line for machines, or plain lines for people.
 //!
 //! A JSON line starts with `timestamp` (RFC 3339, milliseconds, UTC), `level` in lower case, `message` and
 //! `instance_id`; the fields of the event follow, flat, numbers as numbers, and without those that are `None`.
 //! Lines of level `debug` and `trace` also say where they come from, as `target`.
+//!
+//! [`Metrics`] count what log lines tell one by one.
 
 use std::io;
 
@@ -19,8 +23,10 @@ use crate::config::{LogFormat, Logging};
 
 mod fields;
 mod line;
+mod metrics;
 
 use line::{Line, Style};
+pub use metrics::Metrics;
 
 /// How the targets of this project's crates start.
 const OURS: &str = "cryptoserve";

@@ -8,6 +8,7 @@ mod client;
 mod commands;
 mod deployment;
 mod exit;
+mod metrics;
 mod server;
 #[cfg(test)]
 mod test_server;

@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-pub(crate) use listener::raise_file_limit;
+pub(crate) use listener::{accept, raise_file_limit};
 use room::Room;
 
 /// Refused connections at once that are closed with care; the rest may not get to read why.
@@ -81,7 +81,7 @@ pub(crate) async fn run<S: Store>(
         tokio::select! {
             () = &mut delay => break,
             Some(_) = connections.join_next() => {}
-            (stream, peer) = listener::accept(&listener) => match slots.clone().try_acquire_owned() {
+            (stream, peer) = accept(&listener) => match slots.clone().try_acquire_owned() {
                 Ok(slot) => {
                     let (app, limits, draining) = (app.clone(), limits.clone(), draining.clone());
                     connections.spawn(async move {

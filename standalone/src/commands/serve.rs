@@ -1,8 +1,9 @@
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use cryptoserve_core::app::{App, Background, set_up};
 use cryptoserve_core::clock::Clock;
-use cryptoserve_core::config::{Config, RedisFlavour, RedisUrl, Secrets};
+use cryptoserve_core::config::{Config, Secrets};
 use cryptoserve_core::keyring::Keks;
 use cryptoserve_core::store::Store;
 use tokio::net::TcpListener;
@@ -12,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::banner;
 use crate::deployment::{Opened, WithStore};
 use crate::exit::Failure;
-use crate::server;
+use crate::{metrics, server};
 
 /// Longest wait for the audit queue to be written once the requests are done.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,14 +21,9 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Runs the server until it is told to stop.
 pub(crate) async fn serve(config: Config) -> Result<(), Failure> {
     let opened = Opened::for_server(&config)?;
-    match config.redis.url.as_ref().map(RedisUrl::flavour) {
-        // What comes of it is said once it has been tried.
-        Some(RedisFlavour::Single) => {}
-        Some(RedisFlavour::Cluster) => tracing::warn!(
-            "REDIS_URL names a Redis Cluster, which has no effect in this release: rate limits are kept in this process, \
-             and other replicas enforce them for themselves"
-        ),
-        None => tracing::info!("REDIS_URL is not set: rate limits are kept in this process"),
+    // What comes of one that is set is said once it has been tried.
+    if config.redis.url.is_none() {
+        tracing::info!("REDIS_URL is not set: rate limits are kept in this process");
     }
     let secrets = opened.secrets.clone();
     let result = opened.with_store(&config, Serve { config: &config, secrets }).await;
@@ -51,10 +47,12 @@ impl WithStore for Serve<'_> {
         let (app, background) = App::new(config, &secrets, keks, &deployment, store, clock).await?;
         // Before anybody is told that the server listens, and may tell it to stop.
         let stop = stop_signal()?;
-        let listener = TcpListener::bind(config.server.bind_addr)
-            .await
-            .map_err(|error| Failure::failed(format!("BIND_ADDR {}: {error}", config.server.bind_addr)))?;
-        let address = listener.local_addr().map_err(Failure::failed)?;
+        let (listener, address) = bind("BIND_ADDR", config.server.bind_addr).await?;
+        let (for_metrics, address_of_metrics) =
+            bind("METRICS_BIND_ADDR", config.server.metrics_bind_addr).await?;
+        tracing::info!(address = %address_of_metrics, "metrics listening");
+        // Not part of what drains below: a scrape works to the end.
+        tokio::spawn(metrics::serve(app.metrics(), for_metrics));
         tracing::info!(
             %address,
             version = env!("CARGO_PKG_VERSION"),
@@ -64,6 +62,14 @@ impl WithStore for Serve<'_> {
         banner::print(config, address);
         run(app, background, listener, config, stop).await
     }
+}
+
+/// A listener, and where it is. Port 0 becomes a free one.
+async fn bind(variable: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+    let failure = |error| Failure::failed(format!("{variable} {address}: {error}"));
+    let listener = TcpListener::bind(address).await.map_err(failure)?;
+    let bound = listener.local_addr().map_err(failure)?;
+    Ok((listener, bound))
 }
 
 async fn run<S: Store>(

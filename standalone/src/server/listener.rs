@@ -24,7 +24,7 @@ pub(crate) fn raise_file_limit() -> usize {
 }
 
 /// The next connection. When the system is out of files or memory, waits a little rather than spinning.
-pub(super) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
