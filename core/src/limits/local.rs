@@ -3,16 +3,19 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::bucket::{Quota, Ticks};
-use super::verdict::{judge, level};
-use super::{Dimension, Level, Refusal};
+use super::bucket::Ticks;
+use super::dimension::{Bucket, DimensionKind, Wanted, WindowId};
+use super::held::{Held, HeldBucket, Holder};
+use super::verdict::{admission, judge};
+use super::{Admission, Refusal};
+use crate::id::TenantId;
 
 /// Buckets kept by this process, in bounded memory.
 ///
 /// A bucket that is full again says nothing and may be forgotten. When a shard has no room left and nothing to
-/// forget, further strangers share one bucket of their kind until there is: so flooding the table with addresses can
+/// forget, further strangers share one bucket for each kind of limit until there is: so flooding the table with addresses can
 /// make limits stricter for newcomers, but resets nobody's.
-pub struct LocalBuckets {
+pub(super) struct LocalBuckets {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
     shard_capacity: usize,
@@ -20,19 +23,24 @@ pub struct LocalBuckets {
     empty_at: AtomicU64,
 }
 
-/// Buckets in all; about 10 MiB when full.
+/// Buckets in all; about 20 MiB when full.
 pub(super) const DEFAULT_CAPACITY: usize = 131_072;
 const SHARDS: usize = 32;
+/// From one look at all buckets of a shard to the next, 100 ms: a flood of strangers must not pay for many.
+const SWEEP_TICKS: u64 = 1_600_000;
 
 #[derive(Default)]
 struct Shard {
-    full_at: HashMap<Dimension, Ticks>,
-    strangers: [Ticks; 4],
+    full_at: HashMap<Bucket, Ticks>,
+    /// There are as many kinds as policies make: few.
+    strangers: HashMap<(DimensionKind, WindowId), Ticks>,
+    /// When it is worth looking again for what may be forgotten.
+    sweep_at: Ticks,
 }
 
 impl LocalBuckets {
     /// At most `capacity` buckets.
-    pub fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
@@ -51,15 +59,16 @@ impl LocalBuckets {
     /// # Errors
     ///
     /// The refusal that takes longest.
-    pub fn take(&self, wanted: &[(Dimension, Quota)], cost: u32, now: Ticks) -> Result<Vec<Level>, Refusal> {
+    pub(super) fn take(&self, wanted: &[Wanted], now: Ticks) -> Result<Admission, Refusal> {
         let mut shards = self.lock(wanted);
-        let next = self.verdicts(&shards, wanted, cost, now)?;
-        let mut levels = Vec::with_capacity(wanted.len());
-        for (&(dimension, quota), full_at) in wanted.iter().zip(next) {
-            shards.shard(self.shard_of(&dimension)).set(dimension, full_at, now, self.shard_capacity);
-            levels.push(level(dimension, quota, full_at, now));
+        let next = self.verdicts(&shards, wanted, now)?;
+        for (place, full_at) in next.iter().enumerate() {
+            if let Some(full_at) = full_at {
+                let bucket = wanted[place].bucket;
+                shards.shard_mut(place).set(bucket, *full_at, now, self.shard_capacity);
+            }
         }
-        Ok(levels)
+        Ok(admission(wanted, &next, now))
     }
 
     /// See [`super::Limits::peek`].
@@ -67,29 +76,43 @@ impl LocalBuckets {
     /// # Errors
     ///
     /// The refusal that takes longest.
-    pub fn peek(&self, wanted: &[(Dimension, Quota)], now: Ticks) -> Result<(), Refusal> {
-        self.verdicts(&self.lock(wanted), wanted, 1, now).map(drop)
+    pub(super) fn peek(&self, wanted: &[Wanted], now: Ticks) -> Result<(), Refusal> {
+        self.verdicts(&self.lock(wanted), wanted, now).map(drop)
+    }
+
+    /// See [`super::Limits::held`].
+    pub(super) fn held(&self, tenant: TenantId, now: Ticks) -> Held {
+        let mut buckets = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            buckets.extend(shard.full_at.iter().filter(|(_, full_at)| **full_at > now).filter_map(
+                |(Bucket { dimension, window, generation }, full_at)| {
+                    let holder = Holder::within(tenant, dimension)?;
+                    Some(HeldBucket { holder, window: *window, generation: *generation, full_at: *full_at })
+                },
+            ));
+        }
+        Held { buckets, now, complete: true }
     }
 
     fn verdicts(
         &self,
         shards: &LockedShards<'_>,
-        wanted: &[(Dimension, Quota)],
-        cost: u32,
+        wanted: &[Wanted],
         now: Ticks,
-    ) -> Result<Vec<Ticks>, Refusal> {
+    ) -> Result<Vec<Option<Ticks>>, Refusal> {
         let empty_at = Ticks(self.empty_at.load(Ordering::Acquire));
         let full_at = |position| {
-            let (dimension, quota) = &wanted[position];
-            let full_at = shards.full_at(position, dimension);
+            let Wanted { bucket, quota, .. } = &wanted[position];
+            let full_at = shards.shard(position).full_at(bucket);
             if empty_at == Ticks::default() { full_at } else { full_at.max(quota.empty_at(empty_at)) }
         };
-        judge(wanted, full_at, cost, now)
+        judge(wanted, full_at, now)
     }
 
     /// Locks every shard that is needed, in ascending order, so that two requests never wait for each other.
-    fn lock(&self, wanted: &[(Dimension, Quota)]) -> LockedShards<'_> {
-        let of: Vec<usize> = wanted.iter().map(|(dimension, _)| self.shard_of(dimension)).collect();
+    fn lock(&self, wanted: &[Wanted]) -> LockedShards<'_> {
+        let of: Vec<usize> = wanted.iter().map(|wanted| self.shard_of(&wanted.bucket)).collect();
         let mut order = of.clone();
         order.sort_unstable();
         order.dedup();
@@ -100,8 +123,8 @@ impl LocalBuckets {
         LockedShards { guards, of }
     }
 
-    fn shard_of(&self, dimension: &Dimension) -> usize {
-        usize::try_from(self.hasher.hash_one(dimension) % SHARDS as u64).expect("below the number of shards")
+    fn shard_of(&self, bucket: &Bucket) -> usize {
+        usize::try_from(self.hasher.hash_one(bucket) % SHARDS as u64).expect("below the number of shards")
     }
 }
 
@@ -112,41 +135,46 @@ struct LockedShards<'a> {
 }
 
 impl LockedShards<'_> {
-    fn shard(&mut self, index: usize) -> &mut Shard {
-        let position = self.position(index);
-        &mut self.guards[position].1
+    /// The shard of what is wanted at that place.
+    fn shard(&self, place: usize) -> &Shard {
+        &self.guards[self.guard(place)].1
     }
 
-    fn full_at(&self, position: usize, dimension: &Dimension) -> Ticks {
-        let shard = &self.guards[self.position(self.of[position])].1;
-        shard.full_at.get(dimension).copied().unwrap_or(shard.strangers[kind(dimension)])
+    fn shard_mut(&mut self, place: usize) -> &mut Shard {
+        let guard = self.guard(place);
+        &mut self.guards[guard].1
     }
 
-    fn position(&self, index: usize) -> usize {
+    fn guard(&self, place: usize) -> usize {
+        let index = self.of[place];
         self.guards.iter().position(|(locked, _)| *locked == index).expect("every wanted shard is locked")
     }
 }
 
 impl Shard {
-    fn set(&mut self, dimension: Dimension, full_at: Ticks, now: Ticks, capacity: usize) {
-        if !self.full_at.contains_key(&dimension) && self.full_at.len() >= capacity {
-            self.full_at.retain(|_, full_at| *full_at > now);
+    fn full_at(&self, bucket: &Bucket) -> Ticks {
+        let of_strangers = || self.strangers.get(&kind(bucket)).copied().unwrap_or_default();
+        self.full_at.get(bucket).copied().unwrap_or_else(of_strangers)
+    }
+
+    fn set(&mut self, bucket: Bucket, full_at: Ticks, now: Ticks, capacity: usize) {
+        if !self.full_at.contains_key(&bucket) && self.full_at.len() >= capacity {
+            if now >= self.sweep_at {
+                self.full_at.retain(|_, full_at| *full_at > now);
+                self.sweep_at = Ticks(now.0 + SWEEP_TICKS);
+            }
             if self.full_at.len() >= capacity {
-                self.strangers[kind(&dimension)] = full_at;
+                self.strangers.insert(kind(&bucket), full_at);
                 return;
             }
         }
-        self.full_at.insert(dimension, full_at);
+        self.full_at.insert(bucket, full_at);
     }
 }
 
-const fn kind(dimension: &Dimension) -> usize {
-    match dimension {
-        Dimension::Ip(..) => 0,
-        Dimension::Identity(..) => 1,
-        Dimension::Context(..) => 2,
-        Dimension::FailedAuthentication(_) => 3,
-    }
+/// Whose buckets one may stand for, when there is no room for each.
+fn kind(bucket: &Bucket) -> (DimensionKind, WindowId) {
+    (bucket.dimension.kind(), bucket.window)
 }
 
 #[cfg(test)]
@@ -155,95 +183,123 @@ mod tests {
 
     use super::*;
     use crate::config::RateLimit;
-    use crate::limits::{RefusalKind, Share};
+    use crate::limits::dimension::Dimension;
+    use crate::limits::{Quota, RefusalKind, Share};
 
     const NOW: Ticks = Ticks(1 << 40);
 
-    fn ip(n: u32) -> Dimension {
-        Dimension::ip_of_stranger(IpAddr::V4(Ipv4Addr::from_bits(n)))
+    fn ip(n: u32, burst: u32, cost: u64) -> Wanted {
+        wanted(Dimension::ip_of_stranger(IpAddr::V4(Ipv4Addr::from_bits(n))), burst, cost)
     }
 
-    fn failed(n: u32) -> Dimension {
-        Dimension::failed_authentication(IpAddr::V4(Ipv4Addr::from_bits(n)))
+    fn failed(n: u32, burst: u32, cost: u64) -> Wanted {
+        wanted(Dimension::failed_authentication(IpAddr::V4(Ipv4Addr::from_bits(n))), burst, cost)
     }
 
-    fn quota(burst: u32) -> Quota {
-        Quota::new(RateLimit { requests_per_minute: 60, burst })
+    fn wanted(dimension: Dimension, burst: u32, cost: u64) -> Wanted {
+        let bucket = Bucket { dimension, window: WindowId::MAIN, generation: 0 };
+        let quota = Quota::new(RateLimit { requests_per_minute: 60, burst });
+        Wanted { bucket, quota, cost, shadow: false }
     }
 
     #[test]
     fn a_refusal_in_one_dimension_spends_nothing_in_the_others() {
         let buckets = LocalBuckets::new(100);
-        let wanted = [(ip(1), quota(5)), (failed(1), quota(1))];
-        assert!(buckets.take(&wanted, 1, NOW).is_ok());
-        let refusal = buckets.take(&wanted, 1, NOW).unwrap_err();
-        assert_eq!((refusal.level.dimension, refusal.level.remaining), (failed(1), 0));
+        let wanted = [ip(1, 5, 1), failed(1, 1, 1)];
+        assert!(buckets.take(&wanted, NOW).is_ok());
+        let refusal = buckets.take(&wanted, NOW).unwrap_err();
+        assert_eq!((refusal.level.bucket, refusal.level.remaining), (wanted[1].bucket, 0));
         assert_eq!(refusal.kind, RefusalKind::Exhausted { retry_after_secs: 1 });
         assert_eq!(refusal.levels.iter().map(|level| level.remaining).collect::<Vec<_>>(), [4, 0]);
-        assert_eq!(buckets.take(&wanted[..1], 1, NOW).unwrap()[0].remaining, 3);
+        assert_eq!(buckets.take(&wanted[..1], NOW).unwrap().levels[0].remaining, 3);
+    }
+
+    #[test]
+    fn what_only_counts_refuses_nobody_and_is_told() {
+        let buckets = LocalBuckets::new(100);
+        let shadow = Wanted { shadow: true, ..failed(1, 2, 1) };
+        let wanted = [ip(1, 5, 1), shadow];
+        for left in [4, 3] {
+            let admission = buckets.take(&wanted, NOW).unwrap();
+            assert_eq!(admission.levels.iter().map(|level| level.remaining).collect::<Vec<_>>(), [left]);
+            assert_eq!(admission.shadow_refused, []);
+        }
+        assert!(buckets.peek(&wanted, NOW).is_ok());
+        for _ in 0..3 {
+            assert_eq!(buckets.take(&wanted, NOW).unwrap().shadow_refused, [shadow]);
+        }
+        let refusal = buckets.take(&wanted, NOW).unwrap_err();
+        assert_eq!((refusal.level.bucket, refusal.levels.len()), (wanted[0].bucket, 1));
+        let large = Wanted { cost: 3, ..shadow };
+        assert_eq!(buckets.take(&[large], NOW).unwrap().shadow_refused, [large], "never fits, and passes");
+        let second = Ticks(NOW.0 + 16_000_000);
+        assert_eq!(buckets.take(&[shadow], second).unwrap().shadow_refused, [], "nothing was taken in vain");
     }
 
     #[test]
     fn peeking_takes_nothing() {
         let buckets = LocalBuckets::new(100);
         for _ in 0..10 {
-            assert!(buckets.peek(&[(ip(1), quota(1))], NOW).is_ok());
+            assert!(buckets.peek(&[ip(1, 1, 1)], NOW).is_ok());
         }
-        assert!(buckets.take(&[(ip(1), quota(1))], 1, NOW).is_ok());
-        assert!(buckets.peek(&[(ip(1), quota(1))], NOW).is_err());
+        assert!(buckets.take(&[ip(1, 1, 1)], NOW).is_ok());
+        assert!(buckets.peek(&[ip(1, 1, 1)], NOW).is_err());
     }
 
     #[test]
     fn a_cost_that_can_never_fit_is_told_apart() {
         let buckets = LocalBuckets::new(100);
         for cost in [4, 11] {
-            let refusal = buckets.take(&[(ip(1), quota(10)), (failed(1), quota(3))], cost, NOW).unwrap_err();
+            let wanted = [ip(1, 10, cost), failed(1, 3, cost)];
+            let refusal = buckets.take(&wanted, NOW).unwrap_err();
             assert_eq!(refusal.kind, RefusalKind::NeverFits);
-            assert_eq!(refusal.level.dimension, failed(1), "the smallest bucket says what is possible");
+            assert_eq!(refusal.level.bucket, wanted[1].bucket, "the smallest bucket says what is possible");
         }
     }
 
     #[test]
     fn flooding_the_table_resets_nobody_and_stays_bounded() {
         let buckets = LocalBuckets::new(SHARDS * 4);
-        let victim = [(ip(0), quota(2))];
-        assert!(buckets.take(&victim, 2, NOW).is_ok());
+        assert!(buckets.take(&[ip(0, 2, 2)], NOW).is_ok());
         let mut refused = 0;
-        for n in 1..10_000 {
-            refused += u32::from(buckets.take(&[(ip(n), quota(2))], 1, NOW).is_err());
+        for n in 1..100_000 {
+            refused += u32::from(buckets.take(&[ip(n, 2, 1)], NOW).is_err());
         }
-        assert!(buckets.take(&victim, 1, NOW).is_err());
-        assert!(refused > 9_000, "strangers share a bucket once the table is full");
+        assert!(buckets.take(&[ip(0, 2, 1)], NOW).is_err());
+        assert!(refused > 99_000, "strangers share a bucket once the table is full");
         let held: usize = buckets.shards.iter().map(|shard| shard.lock().unwrap().full_at.len()).sum();
         assert!(held <= SHARDS * 4);
         let later = Ticks(NOW.0 + (1 << 40));
-        assert!(buckets.take(&[(ip(77_777), quota(2))], 2, later).is_ok(), "full buckets make room");
+        assert!(buckets.take(&[ip(7_777_777, 2, 2)], later).is_ok(), "full buckets make room");
     }
 
     #[test]
     fn emptied_buckets_fill_at_their_share_of_the_rate() {
         let buckets = LocalBuckets::new(100);
-        let half = [(ip(1), quota(4).shared(Share::one_of(2)))];
-        assert!(buckets.take(&half, 1, NOW).is_ok());
+        let half = |n| {
+            let whole = ip(n, 4, 1);
+            [Wanted { quota: whole.quota.shared(Share::one_of(2)), ..whole }]
+        };
+        let (half, stranger) = (half(1), half(2));
+        assert!(buckets.take(&half, NOW).is_ok());
         buckets.empty(NOW);
-        let refusal = buckets.take(&half, 1, NOW).unwrap_err();
+        let refusal = buckets.take(&half, NOW).unwrap_err();
         assert_eq!(refusal.kind, RefusalKind::Exhausted { retry_after_secs: 2 });
-        let stranger = [(ip(2), half[0].1)];
         assert!(buckets.peek(&stranger, NOW).is_err(), "nobody begins with more");
         let later = Ticks(NOW.0 + 2 * 16_000_000);
         for wanted in [half, stranger] {
-            assert!(buckets.take(&wanted, 1, later).is_ok());
-            assert!(buckets.take(&wanted, 1, later).is_err());
+            assert!(buckets.take(&wanted, later).is_ok());
+            assert!(buckets.take(&wanted, later).is_err());
         }
         let much_later = Ticks(NOW.0 + 1000 * 16_000_000);
-        assert_eq!(buckets.take(&half, 1, much_later).unwrap()[0].remaining, 1, "half of the burst");
+        assert_eq!(buckets.take(&half, much_later).unwrap().levels[0].remaining, 1, "half of the burst");
     }
 
     #[test]
     fn threads_together_admit_exactly_the_burst() {
         let buckets = LocalBuckets::new(100);
         let admitted: u32 = std::thread::scope(|scope| {
-            let take = || (0..100).filter(|_| buckets.take(&[(ip(1), quota(60))], 1, NOW).is_ok()).count();
+            let take = || (0..100).filter(|_| buckets.take(&[ip(1, 60, 1)], NOW).is_ok()).count();
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(take)).collect();
             threads.into_iter().map(|thread| u32::try_from(thread.join().unwrap()).unwrap()).sum()
         });
