@@ -1,5 +1,6 @@
 //! Where limits are shared between replicas: `REDIS_URL`.
 
+use redis::IntoConnectionInfo;
 use serde::Deserialize;
 use url::Url;
 
@@ -103,7 +104,11 @@ impl Node {
         if url.query_pairs().any(|(_, value)| !matches!(&*value, "2" | "3" | "resp2" | "resp3")) {
             return Err("has an unknown protocol: use resp2 or resp3");
         }
-        Ok(Self { url: Secret::new(url.into()), host })
+        let url = Secret::new(String::from(url));
+        if url.expose().as_str().into_connection_info().is_err() {
+            return Err(EXPECTED);
+        }
+        Ok(Self { url, host })
     }
 }
 
@@ -168,6 +173,7 @@ mod tests {
             "rediss://h/#insecure",
             "redis://h?protocol=9",
             "redis://h?db=1",
+            "redis://0.0.0.0",
         ] {
             assert!(RedisUrl::parse(text).is_err(), "{text}");
         }

@@ -1,51 +1,73 @@
 //! Limits that all replicas share through Redis, and what holds while it does not answer.
 
+mod alone;
+mod endpoint;
+mod held;
+mod key;
+mod leases;
 mod link;
+mod nodes;
+mod refill;
 mod refusals;
 mod script;
 mod server;
+mod slot;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use futures_util::future::try_join_all;
+use prometheus_client::registry::Registry;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use self::alone::Alone;
+use self::key::key;
 use self::link::{Connection, Link, PERIOD, Tried, Trouble};
+use self::nodes::Nodes;
+use self::refill::RefillScript;
 use self::refusals::{Refusals, check_size};
 use self::script::TakeScript;
-use super::bucket::{Quota, Share, Ticks};
-use super::local::{DEFAULT_CAPACITY, LocalBuckets};
-use super::{Dimension, Level, NotTaken};
+use self::server::Epoch;
+use super::bucket::{Share, Ticks};
+use super::counters::RedisCounters;
+use super::lease::{Leases, Next};
+use super::{Admission, Held, NotTaken, Wanted};
 use crate::clock::Clock;
 use crate::config::{self, LocalShare, OnRedisFailure, RedisUrl};
+use crate::id::TenantId;
 use crate::telemetry::causes;
 
 /// Buckets in Redis.
 pub(super) struct SharedBuckets {
     link: Link,
     script: TakeScript,
+    refill_script: RefillScript,
+    leases: Leases,
     refusals: Refusals,
     policy: OnRedisFailure,
     /// Used while Redis is not, under [`OnRedisFailure::Local`].
-    fallback: LocalBuckets,
-    /// This replica's share of the fallback, in millionths.
+    alone: Alone,
+    /// Of each limit, while this replica is on its own, in millionths.
     share: AtomicU32,
     is_share_fixed: bool,
     told: Mutex<Told>,
+    counters: RedisCounters,
     clock: Clock,
 }
 
 /// What was seen last, so that what changes is told once.
 #[derive(Default)]
 struct Told {
-    epoch: Option<String>,
+    /// By key.
+    epochs: HashMap<String, String>,
     eviction: Option<String>,
     /// Since when Redis is not used.
     down_since: Option<Instant>,
 }
 
-/// The longest time in which an empty bucket fills, as no burst exceeds what comes back in a minute.
+/// How long Redis must have worked for what the local buckets have left to count no more: in it, they would have filled.
 const LONGEST_REFILL: Duration = Duration::from_secs(60);
 
 impl SharedBuckets {
@@ -55,54 +77,71 @@ impl SharedBuckets {
             LocalShare::Auto => (Share::WHOLE, false),
             LocalShare::Fixed(part) => (Share::fraction(part), true),
         };
-        let fallback = LocalBuckets::new(DEFAULT_CAPACITY);
-        fallback.empty(Ticks::at(clock.now()));
+        let alone = Alone::new(Ticks::monotonic(clock.monotonic()));
         Self {
             link: Link::new(url, config.redis_timeout),
             script: TakeScript::new(),
+            refill_script: RefillScript::new(),
+            leases: Leases::new(),
             refusals: Refusals::new(),
             policy: config.on_redis_failure,
-            fallback,
+            alone,
             share: AtomicU32::new(share.millionths()),
             is_share_fixed,
             told: Mutex::default(),
+            counters: RedisCounters::new(),
             clock,
         }
     }
 
-    pub(super) async fn take(
-        &self,
-        wanted: &[(Dimension, Quota)],
-        cost: u32,
-    ) -> Result<Vec<Level>, NotTaken> {
-        check_size(wanted, cost)?;
-        let Some(mut connection) = self.link.connection() else { return self.take_alone(wanted, cost) };
+    /// Takes from leases what they serve, and the rest from Redis.
+    pub(super) async fn take(self: &Arc<Self>, wanted: &[Wanted]) -> Result<Admission, NotTaken> {
+        check_size(wanted)?;
+        if wanted.is_empty() {
+            return Ok(Admission::default());
+        }
+        let mut claim = self.leases.claim(wanted);
+        if self.ask_leases(&mut claim).await == Some(Next::Dry)
+            && let Some(refusal) = self.dry(wanted, &claim)
+        {
+            return Err(refusal.into());
+        }
+        let Some(connection) = self.link.connection() else { return self.take_alone(wanted) };
+        let rest = wanted.iter().enumerate();
+        let is_over = |place, one: &Wanted| claim.is_leased(place) || (claim.is_dry(place) && one.shadow);
+        let rest: Vec<_> = rest.filter(|(place, one)| !is_over(*place, one)).map(|(_, one)| *one).collect();
+        let Some(Wanted { bucket, .. }) = rest.first() else {
+            return Ok(self.admitted(wanted, claim, Admission::default()));
+        };
         let sent = self.clock.monotonic();
-        self.refusals.check(wanted, cost, sent)?;
-        let answer = self.link.in_time(self.script.take(&mut connection.redis, wanted, cost)).await;
+        if let Err(refusal) = self.refusals.check(&rest, sent) {
+            return Err(self.refused(wanted, claim, refusal).into());
+        }
+        // It has all the others too.
+        let node = connection.nodes.serving(&key(bucket));
+        let answer = self.link.in_time(self.script.take(&mut node.redis(), &rest)).await;
+        self.counters.answered(self.clock.monotonic().since(sent));
         let trouble = match answer {
-            Ok(taken) => match taken.verdict(wanted, cost) {
-                Some(Ok(levels)) => return Ok(levels),
+            Ok(taken) => match taken.verdict(&rest) {
+                Some(Ok(direct)) => return Ok(self.admitted(wanted, claim, direct)),
                 Some(Err(refusal)) => {
-                    self.refusals.remember(wanted, &taken.full_at, taken.now, sent);
-                    return Err(refusal.into());
+                    self.refusals.remember(&rest, &taken.full_at, taken.now, sent);
+                    return Err(self.refused(wanted, claim, refusal).into());
                 }
                 None => Trouble::Disagrees,
             },
             Err(trouble) => trouble,
         };
-        self.fall_back(&connection, &trouble);
-        self.take_alone(wanted, cost)
+        self.fall_back(&connection, &node.blame(trouble));
+        self.take_alone(wanted)
     }
 
-    pub(super) fn peek(&self, wanted: &[(Dimension, Quota)]) -> Result<(), NotTaken> {
+    pub(super) fn peek(&self, wanted: &[Wanted]) -> Result<(), NotTaken> {
         if self.link.is_up() {
-            return Ok(self.refusals.check(wanted, 1, self.clock.monotonic())?);
+            return Ok(self.peek_shared(wanted)?);
         }
         match self.policy {
-            OnRedisFailure::Local => {
-                Ok(self.fallback.peek(&self.shares_of(wanted), Ticks::at(self.clock.now()))?)
-            }
+            OnRedisFailure::Local => Ok(self.alone.peek(&self.shares_of(wanted), self.now())?),
             OnRedisFailure::Closed => Err(NotTaken::Unavailable),
             OnRedisFailure::Open => Ok(()),
         }
@@ -120,9 +159,14 @@ impl SharedBuckets {
         }
     }
 
+    /// Shows its counters in `registry`.
+    pub(super) fn register(&self, registry: &mut Registry) {
+        self.counters.register(registry);
+    }
+
     /// Tries to reach Redis.
     pub(super) async fn connect(&self) {
-        match self.link.connect(&self.script).await {
+        match self.link.connect((&self.script, &self.refill_script)).await {
             Ok(tried) => self.recover(tried),
             Err(trouble) => self.say_down(&mut self.told(), &trouble),
         }
@@ -146,26 +190,57 @@ impl SharedBuckets {
         }
     }
 
-    async fn look(&self, mut connection: Connection) {
-        match self.link.in_time(server::epoch(&mut connection.redis)).await {
-            Ok(epoch) => self.see_epoch(epoch),
+    async fn look(&self, connection: Connection) {
+        self.count_leases();
+        let epochs = connection.nodes.iter().map(async |node| {
+            let mut redis = node.redis();
+            self.link
+                .in_time(server::epoch(&mut redis, node.key("epoch")))
+                .await
+                .map_err(|trouble| node.blame(trouble))
+        });
+        match try_join_all(epochs).await {
+            Ok(epochs) => self.see_epochs(&connection.nodes, epochs),
             Err(trouble) => self.fall_back(&connection, &trouble),
         }
     }
 
-    fn take_alone(&self, wanted: &[(Dimension, Quota)], cost: u32) -> Result<Vec<Level>, NotTaken> {
-        match self.policy {
-            OnRedisFailure::Local => {
-                Ok(self.fallback.take(&self.shares_of(wanted), cost, Ticks::at(self.clock.now()))?)
+    /// See [`super::Limits::held`]. Which replica keeps what while Redis is not used, nobody knows.
+    pub(super) async fn held(&self, tenant: TenantId) -> Result<Held, NotTaken> {
+        let Some(connection) = self.link.connection() else {
+            return Ok(Held { complete: false, ..self.alone.held(tenant, self.now()) });
+        };
+        let now = Ticks::at(self.clock.now());
+        // All that a tenant has is on one node.
+        let node = connection.nodes.serving(&key::prefix(tenant));
+        match timeout(held::TIMEOUT, held::held(&mut node.redis(), tenant, now)).await {
+            Ok(Ok(held)) => Ok(held),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "buckets cannot be listed");
+                Err(NotTaken::Unavailable)
             }
-            OnRedisFailure::Closed => Err(NotTaken::Unavailable),
-            OnRedisFailure::Open => Ok(Vec::new()),
+            Err(_) => Err(NotTaken::Unavailable),
         }
     }
 
-    fn shares_of(&self, wanted: &[(Dimension, Quota)]) -> Vec<(Dimension, Quota)> {
+    fn take_alone(&self, wanted: &[Wanted]) -> Result<Admission, NotTaken> {
+        self.counters.local.inc();
+        match self.policy {
+            OnRedisFailure::Local => Ok(self.alone.take(&self.shares_of(wanted), self.now())?),
+            OnRedisFailure::Closed => Err(NotTaken::Unavailable),
+            OnRedisFailure::Open => Ok(Admission::default()),
+        }
+    }
+
+    fn shares_of(&self, wanted: &[Wanted]) -> Vec<Wanted> {
         let share = Share::from_millionths(self.share.load(Ordering::Relaxed));
-        wanted.iter().map(|&(dimension, quota)| (dimension, quota.shared(share))).collect()
+        wanted.iter().map(|wanted| Wanted { quota: wanted.quota.shared(share), ..*wanted }).collect()
+    }
+
+    /// Notes how many tokens this replica has taken in advance.
+    fn count_leases(&self) {
+        let tokens = self.leases.outstanding(self.now());
+        self.counters.lease_tokens.set(i64::try_from(tokens).unwrap_or(i64::MAX));
     }
 
     /// From now on this replica is on its own.
@@ -173,10 +248,8 @@ impl SharedBuckets {
         // Held throughout, so that what is told comes in the order in which it happens.
         let mut told = self.told();
         let Some(worked_for) = self.link.drop_connection(connection) else { return };
-        // What was not asked for here was for others. But a connection that comes and goes takes nothing away twice.
-        if worked_for >= LONGEST_REFILL {
-            self.fallback.empty(Ticks::at(self.clock.now()));
-        }
+        self.leases.clear();
+        self.alone.begin(self.now(), worked_for >= LONGEST_REFILL);
         self.say_down(&mut told, trouble);
     }
 
@@ -185,22 +258,25 @@ impl SharedBuckets {
             return;
         }
         told.down_since = Some(Instant::now());
+        self.counters.went_down();
         let error = causes(trouble);
         let meanwhile = match self.policy {
             OnRedisFailure::Local => "this replica enforces its share of each limit",
             OnRedisFailure::Closed => "limited requests are refused",
             OnRedisFailure::Open => "nothing is limited",
         };
-        tracing::error!(redis = self.link.host(), %error, meanwhile, "Redis cannot be used for limits");
+        tracing::error!(redis = self.link.hosts(), %error, meanwhile, "Redis cannot be used for limits");
     }
 
     fn recover(&self, tried: Tried) {
         let version = tried.server.version.clone().unwrap_or_default();
         let eviction = tried.server.bad_eviction().map(str::to_owned);
-        self.see_epoch(tried.epoch.clone());
+        self.see_epochs(&tried.nodes, tried.epochs.clone());
         let mut told = self.told();
         self.link.use_connection(tried);
-        let redis = self.link.host();
+        self.alone.end(self.now());
+        self.counters.went_up();
+        let redis = self.link.hosts();
         match told.down_since.take() {
             Some(since) => {
                 let down_ms = since.elapsed().as_millis();
@@ -221,16 +297,21 @@ impl SharedBuckets {
         told.eviction = eviction;
     }
 
-    fn see_epoch(&self, epoch: String) {
+    /// One epoch of each of `nodes`. A key that nobody had looked at tells nothing: slots may have moved.
+    fn see_epochs(&self, nodes: &Nodes, epochs: Vec<Epoch>) {
         let mut told = self.told();
-        if told.epoch.as_ref().is_some_and(|known| *known != epoch) {
-            self.refusals.clear();
-            tracing::warn!(
-                redis = self.link.host(),
-                "Redis lost its state: each limit may admit one burst more than it should"
-            );
+        for (node, epoch) in nodes.iter().zip(&epochs) {
+            if told.epochs.get(&epoch.key).is_some_and(|known| *known != epoch.value) {
+                self.refusals.clear();
+                self.leases.clear();
+                self.counters.losses.inc();
+                tracing::warn!(
+                    redis = node.address,
+                    "Redis lost its state: each limit may admit one burst more than it should"
+                );
+            }
         }
-        told.epoch = Some(epoch);
+        told.epochs = epochs.into_iter().map(|epoch| (epoch.key, epoch.value)).collect();
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {

@@ -1,24 +1,26 @@
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError};
+use futures_util::future::try_join_all;
+use redis::RedisError;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
+use super::endpoint::Endpoint;
+use super::nodes::{Node, Nodes};
+use super::refill::RefillScript;
 use super::script::TakeScript;
-use super::server::{self, Server};
-use crate::config::RedisUrl;
-use crate::secret::Secret;
+use super::server::{self, Epoch, Server};
+use crate::config::{RedisFlavour, RedisUrl};
 
 /// The way to Redis, and the circuit breaker in it: there is a connection, or nobody asks Redis.
 ///
-/// One connection serves all requests. The first that fails drops it for all; another is made, and tried, beside the
-/// requests, so none of them ever waits for a connection.
+/// One connection (in a cluster, one to each master) serves all requests. The first that fails drops it for all; the next
+/// is made, and tried, beside the requests, so none of them ever waits for a connection.
 pub(super) struct Link {
-    url: Secret<String>,
-    host: String,
+    flavour: RedisFlavour,
+    endpoints: Vec<Endpoint>,
+    hosts: String,
     /// How long a request waits.
     timeout: Duration,
     state: RwLock<State>,
@@ -30,6 +32,7 @@ struct State {
     connection: Option<Connection>,
     /// Counts connections, so that a late failure of one does not drop the next.
     made: u64,
+    tries: usize,
     tried_at: Option<Instant>,
     made_at: Option<Instant>,
 }
@@ -37,16 +40,20 @@ struct State {
 /// A connection that worked when last used.
 #[derive(Clone)]
 pub(super) struct Connection {
-    pub(super) redis: MultiplexedConnection,
+    pub(super) nodes: Arc<Nodes>,
     number: u64,
 }
 
 /// A connection that was made and has shown that it can do what is needed.
 pub(super) struct Tried {
-    redis: MultiplexedConnection,
+    pub(super) nodes: Nodes,
     pub(super) server: Server,
-    pub(super) epoch: String,
+    /// One of each node.
+    pub(super) epochs: Vec<Epoch>,
 }
+
+/// All that requests run.
+pub(super) type Scripts<'a> = (&'a TakeScript, &'a RefillScript);
 
 /// Why Redis cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -59,22 +66,29 @@ pub(super) enum Trouble {
     TooOld(String),
     #[error("it decided otherwise than this release would")]
     Disagrees,
+    #[error("node {address}")]
+    OfNode { address: String, source: Box<Trouble> },
+}
+
+impl Trouble {
+    /// Which node of a cluster has it.
+    pub(super) fn of(self, address: String) -> Self {
+        Self::OfNode { address, source: Box::new(self) }
+    }
 }
 
 /// How long no request is made to wait again for a Redis that failed, and how often one that works is looked after.
 pub(super) const PERIOD: Duration = Duration::from_secs(1);
 /// To make a connection and try it, beside what a request would wait.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Requests that may wait to be written.
-const PIPELINE: usize = 1024;
 
 impl Link {
     /// Not connected yet.
     pub(super) fn new(url: &RedisUrl, timeout: Duration) -> Self {
-        let [url_of_server, ..] = url.urls() else { unreachable!("a RedisUrl is never empty") };
         Self {
-            url: url_of_server.clone(),
-            host: url.hosts().join(","),
+            flavour: url.flavour(),
+            endpoints: Endpoint::all(url.urls()),
+            hosts: url.hosts().join(","),
             timeout,
             state: RwLock::default(),
             lost: Notify::new(),
@@ -82,8 +96,8 @@ impl Link {
     }
 
     /// Where Redis is; fit for logs.
-    pub(super) fn host(&self) -> &str {
-        &self.host
+    pub(super) fn hosts(&self) -> &str {
+        &self.hosts
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -124,10 +138,18 @@ impl Link {
     }
 
     /// Makes a connection and tries on it all that requests will need.
-    pub(super) async fn connect(&self, script: &TakeScript) -> Result<Tried, Trouble> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner).tried_at = Some(Instant::now());
-        let limit = self.connect_timeout();
-        match timeout(limit, self.try_new(script)).await {
+    pub(super) async fn connect(&self, scripts: Scripts<'_>) -> Result<Tried, Trouble> {
+        let limit = CONNECT_TIMEOUT + self.timeout;
+        let tries = {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            state.tried_at = Some(Instant::now());
+            state.tries = state.tries.wrapping_add(1);
+            state.tries
+        };
+        // Each try begins with another node, as one that is cut off from the others knows no better.
+        let count = self.endpoints.len();
+        let seeds = self.endpoints.iter().cycle().skip((tries - 1) % count).take(count);
+        match timeout(limit, self.try_new(scripts, seeds, limit / 2)).await {
             Ok(tried) => tried,
             Err(_) => Err(Trouble::TimedOut(limit)),
         }
@@ -138,32 +160,38 @@ impl Link {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.made += 1;
         state.made_at = Some(Instant::now());
-        state.connection = Some(Connection { redis: tried.redis, number: state.made });
+        state.connection = Some(Connection { nodes: Arc::new(tried.nodes), number: state.made });
     }
 
-    async fn try_new(&self, script: &TakeScript) -> Result<Tried, Trouble> {
-        let address = self.url.expose().as_str().into_connection_info()?;
-        let client = Client::open(address.set_tcp_settings(TcpSettings::default().set_nodelay(true)))?;
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.connect_timeout()))
-            // Whoever asks sets one.
-            .set_response_timeout(None)
-            .set_pipeline_buffer_size(PIPELINE);
-        let mut redis = client.get_multiplexed_async_connection_with_config(&config).await?;
+    async fn try_new(
+        &self,
+        scripts: Scripts<'_>,
+        seeds: impl Iterator<Item = &Endpoint>,
+        patience: Duration,
+    ) -> Result<Tried, Trouble> {
+        let nodes = Nodes::connect(self.flavour, seeds, patience).await?;
+        let tried = nodes.iter().map(async |node| {
+            let tried = self.try_node(node, scripts).await;
+            tried.map_err(|trouble| node.blame(trouble))
+        });
+        let (servers, epochs): (Vec<_>, _) = try_join_all(tried).await?.into_iter().unzip();
+        Ok(Tried { nodes, server: Server::worst_of(servers), epochs })
+    }
+
+    async fn try_node(&self, node: &Node, scripts: Scripts<'_>) -> Result<(Server, Epoch), Trouble> {
+        let mut redis = node.redis();
         let server = Server::ask(&mut redis).await?;
         if server.is_too_old() {
             return Err(Trouble::TooOld(server.version.unwrap_or_default()));
         }
-        let epoch = server::epoch(&mut redis).await?;
+        let epoch = server::epoch(&mut redis, node.key("epoch")).await?;
         // The first time loads the script; the second shows how long a request would wait.
-        script.probe(&mut redis).await?;
-        self.in_time(script.probe(&mut redis)).await?;
-        Ok(Tried { redis, server, epoch })
-    }
-
-    /// To make a connection and try it.
-    fn connect_timeout(&self) -> Duration {
-        CONNECT_TIMEOUT + self.timeout
+        let (take, refill) = scripts;
+        let probe = node.key("probe");
+        take.probe(&mut redis, &probe).await?;
+        refill.probe(&mut redis, &probe).await?;
+        self.in_time(take.probe(&mut redis, &probe)).await?;
+        Ok((server, epoch))
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {

@@ -1,13 +1,11 @@
-use std::net::IpAddr;
-
 use redis::aio::ConnectionLike;
 use redis::{RedisResult, Script};
 
-use crate::id::TenantId;
-use crate::limits::bucket::{Quota, Ticks};
-use crate::limits::{Dimension, Level, Refusal, verdict};
+use super::key::key;
+use crate::limits::bucket::Ticks;
+use crate::limits::{Admission, Refusal, Wanted, verdict};
 
-/// The one script: buckets in Redis, by Redis' clock, with the arithmetic of [`Quota`].
+/// The one script: buckets in Redis, by Redis' clock, with the arithmetic of [`Quota`](crate::limits::Quota).
 pub(super) struct TakeScript(Script);
 
 /// What the script found and did.
@@ -16,8 +14,10 @@ pub(super) struct Taken {
     admitted: bool,
     /// By Redis' clock.
     pub(super) now: Ticks,
-    /// Of each bucket.
+    /// The state of each bucket.
     pub(super) full_at: Vec<Ticks>,
+    /// As `full_at`, but `None` for those that only count and do not allow it.
+    next: Vec<Option<Ticks>>,
 }
 
 impl TakeScript {
@@ -31,74 +31,45 @@ impl TakeScript {
         Self(Script::new(script))
     }
 
-    /// Takes `cost` from all of `wanted` or from none, in one round trip.
+    /// Takes from all of `wanted` or from none, in one round trip.
     pub(super) async fn take(
         &self,
         connection: &mut impl ConnectionLike,
-        wanted: &[(Dimension, Quota)],
-        cost: u32,
+        wanted: &[Wanted],
     ) -> RedisResult<Taken> {
         let mut call = self.0.prepare_invoke();
-        for (dimension, quota) in wanted {
-            call.key(key(dimension)).arg(quota.burst_ticks()).arg(quota.cost_ticks(cost));
+        for Wanted { bucket, quota, cost, shadow } in wanted {
+            call.key(key(bucket)).arg(quota.room_ticks()).arg(quota.slack_ticks());
+            // More than fits is as good as what just does not: a cost without bounds could not be written down.
+            call.arg(quota.cost_ticks((*cost).min(quota.burst() + 1))).arg(u8::from(*shadow));
         }
-        let reply: Vec<u64> = call.invoke_async(connection).await?;
+        let reply: Vec<i64> = call.invoke_async(connection).await?;
         match &reply[..] {
-            [admitted, now, full_at @ ..] if full_at.len() == wanted.len() => Ok(Taken {
-                admitted: *admitted == 1,
-                now: Ticks(*now),
-                full_at: full_at.iter().copied().map(Ticks).collect(),
-            }),
+            [admitted, now, states @ ..] if states.len() == wanted.len() => {
+                let full_at = states.iter().map(|state| Ticks(state.unsigned_abs())).collect();
+                let next = states.iter().map(|state| u64::try_from(*state).ok().map(Ticks)).collect();
+                Ok(Taken { admitted: *admitted == 1, now: Ticks(now.unsigned_abs()), full_at, next })
+            }
             _ => Err((redis::ErrorKind::UnexpectedReturnType, "the script's reply is cut").into()),
         }
     }
 
     /// Takes from a bucket that is nobody's: shows that the script may run, and write.
-    pub(super) async fn probe(&self, connection: &mut impl ConnectionLike) -> RedisResult<()> {
-        let (room, cost) = (1_000_000, 1);
-        let _: Vec<u64> = self.0.key("cs:{probe}").arg(room).arg(cost).invoke_async(connection).await?;
+    pub(super) async fn probe(&self, connection: &mut impl ConnectionLike, key: &str) -> RedisResult<()> {
+        let (room, slack, cost, shadow) = (1_000_000, 0, 1, 0);
+        let mut call = self.0.key(key);
+        call.arg(room).arg(slack).arg(cost).arg(shadow);
+        let _: Vec<i64> = call.invoke_async(connection).await?;
         Ok(())
     }
 }
 
 impl Taken {
     /// What Redis decided, in words; `None` if this process would have decided otherwise.
-    pub(super) fn verdict(
-        &self,
-        wanted: &[(Dimension, Quota)],
-        cost: u32,
-    ) -> Option<Result<Vec<Level>, Refusal>> {
+    pub(super) fn verdict(&self, wanted: &[Wanted]) -> Option<Result<Admission, Refusal>> {
         if self.admitted {
-            let levels = wanted.iter().zip(&self.full_at);
-            let level =
-                |(&(dimension, quota), &at): (&(_, _), &_)| verdict::level(dimension, quota, at, self.now);
-            return Some(Ok(levels.map(level).collect()));
+            return Some(Ok(verdict::admission(wanted, &self.next, self.now)));
         }
-        verdict::judge(wanted, |position| self.full_at[position], cost, self.now).err().map(Err)
-    }
-}
-
-/// The key of a bucket: short, and with a hash tag that all buckets of one request have in common, so that they are
-/// on one node of a cluster. The tag is three quarters of the tenant's random id.
-pub(super) fn key(dimension: &Dimension) -> String {
-    const TEXT: base64_simd::Base64 = base64_simd::URL_SAFE_NO_PAD;
-    let tag = |tenant: &TenantId| TEXT.encode_to_string(&tenant.as_bytes()[..12]);
-    match dimension {
-        Dimension::Ip(tenant, address) => format!("cs:{{{}}}a{}", tag(tenant), network(*address)),
-        Dimension::Identity(tenant, id) => {
-            format!("cs:{{{}}}i{}", tag(tenant), TEXT.encode_to_string(id.as_bytes()))
-        }
-        Dimension::Context(tenant, id) => {
-            format!("cs:{{{}}}c{}", tag(tenant), TEXT.encode_to_string(id.as_bytes()))
-        }
-        Dimension::FailedAuthentication(address) => format!("cs:{{f{}}}", network(*address)),
-    }
-}
-
-/// An address in full, or the half of it that names a network.
-fn network(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("{:016x}", address.to_bits() >> 64),
+        verdict::judge(wanted, |position| self.full_at[position], self.now).err().map(Err)
     }
 }

@@ -12,8 +12,13 @@ pub(super) struct Server {
     eviction: Option<String>,
 }
 
-/// Key of a random value that is there as long as the buckets are.
-const EPOCH: &str = "cs:epoch";
+/// A random value that is in a server as long as the buckets are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Epoch {
+    pub(super) key: String,
+    pub(super) value: String,
+}
+
 const EPOCH_SECS: u64 = 24 * 60 * 60;
 /// The oldest release whose scripts and commands are as ours need them.
 const OLDEST: u32 = 7;
@@ -33,6 +38,16 @@ impl Server {
         major.is_some_and(|major| major < OLDEST)
     }
 
+    /// What is to be told of several: all releases, and a policy that is bad.
+    pub(super) fn worst_of(servers: Vec<Self>) -> Self {
+        let bad = servers.iter().find(|server| server.bad_eviction().is_some()).or(servers.first());
+        let eviction = bad.and_then(|server| server.eviction.clone());
+        let mut versions: Vec<_> = servers.into_iter().filter_map(|server| server.version).collect();
+        versions.sort();
+        versions.dedup();
+        Self { version: (!versions.is_empty()).then(|| versions.join(", ")), eviction }
+    }
+
     /// The eviction policy, if it would drop buckets that are not full, which resets limits.
     pub(super) fn bad_eviction(&self) -> Option<&str> {
         self.eviction.as_deref().filter(|policy| !matches!(*policy, "noeviction" | "volatile-ttl"))
@@ -48,13 +63,13 @@ async fn info(connection: &mut impl ConnectionLike, section: &str) -> RedisResul
     }
 }
 
-/// The value that tells whether the buckets are still those of before; made if there is none.
-pub(super) async fn epoch(connection: &mut impl ConnectionLike) -> RedisResult<String> {
+/// What tells whether the buckets are still those of before; made if there is none.
+pub(super) async fn epoch(connection: &mut impl ConnectionLike, key: String) -> RedisResult<Epoch> {
     let fresh = id::random_uuid().simple().to_string();
-    let set = cmd("SET").arg(EPOCH).arg(&fresh).arg("NX").arg("GET").arg("EX").arg(EPOCH_SECS).to_owned();
+    let set = cmd("SET").arg(&key).arg(&fresh).arg("NX").arg("GET").arg("EX").arg(EPOCH_SECS).to_owned();
     let (found, _): (Option<String>, bool) =
-        pipe().add_command(set).expire(EPOCH, EPOCH_SECS.cast_signed()).query_async(connection).await?;
-    Ok(found.unwrap_or(fresh))
+        pipe().add_command(set).expire(&key, EPOCH_SECS.cast_signed()).query_async(connection).await?;
+    Ok(Epoch { key, value: found.unwrap_or(fresh) })
 }
 
 #[cfg(test)]

@@ -5,12 +5,16 @@ use proptest::test_runner::{Config as Cases, TestRunner};
 use redis::AsyncCommands;
 use uuid::Uuid;
 
-use super::script::key;
+use super::key::key;
+use super::refill::Given;
 use super::*;
 use crate::clock::{ManualClock, Timestamp};
 use crate::config::{Config, RateLimit};
 use crate::id::{ContextId, IdentityId, TenantId};
-use crate::limits::RefusalKind;
+use crate::limits::bucket::LEASE_TICKS;
+use crate::limits::lease::Ask;
+use crate::limits::verdict::judge;
+use crate::limits::{Bucket, Dimension, Quota, RefusalKind, WindowId};
 
 async fn redis() -> redis::aio::MultiplexedConnection {
     let url = std::env::var("CRYPTOSERVE_TEST_REDIS")
@@ -20,7 +24,7 @@ async fn redis() -> redis::aio::MultiplexedConnection {
 }
 
 /// One of each kind, with the longest keys that there are.
-fn dimensions() -> [Dimension; 4] {
+fn buckets() -> [Bucket; 4] {
     let (tenant, address) = (TenantId::random(), "2001:db8:ffff:ffff::".parse().unwrap());
     [
         Dimension::ip(tenant, address),
@@ -29,6 +33,7 @@ fn dimensions() -> [Dimension; 4] {
         // Of one tenant, so that the tests of one run do not meet.
         Dimension::ip(tenant, "255.255.255.255".parse().unwrap()),
     ]
+    .map(|dimension| Bucket { dimension, window: WindowId::MAIN, generation: 255 })
 }
 
 #[derive(Clone, Debug)]
@@ -36,7 +41,9 @@ struct Step {
     /// Microseconds since the step before.
     wait: u64,
     buckets: Vec<usize>,
-    cost: u32,
+    /// That only count.
+    shadow: [bool; 4],
+    cost: u64,
     preset: Option<(usize, Preset)>,
 }
 
@@ -53,20 +60,23 @@ fn step() -> impl Strategy<Value = Step> {
     let preset = prop_oneof![(-1500i64..2500).prop_map(Preset::Away), (-17i64..=17).prop_map(Preset::Edge)];
     let preset = prop::option::weighted(0.4, (0usize..4, preset));
     let wait = prop_oneof![0u64..50, 0u64..50_000_000];
-    (wait, prop::sample::subsequence(vec![0, 1, 2, 3], 1..=4), 1u32..30, preset)
-        .prop_map(|(wait, buckets, cost, preset)| Step { wait, buckets, cost, preset })
+    let shadow = prop::array::uniform4(prop::bool::weighted(0.2));
+    (wait, prop::sample::subsequence(vec![0, 1, 2, 3], 1..=4), shadow, 1u64..30, preset)
+        .prop_map(|(wait, buckets, shadow, cost, preset)| Step { wait, buckets, shadow, cost, preset })
 }
 
-/// The script at a moment of the test's choice; what it writes stays for the test.
-fn script_at(micros: u64) -> TakeScript {
+/// A script at a moment of the test's choice; what it writes stays for the test.
+fn at(script: &str, micros: u64) -> String {
     let time = format!("{{{}, {}}}", micros / 1_000_000, micros % 1_000_000);
-    let script = include_str!("take.lua").replace("redis.call('TIME')", &time);
-    TakeScript::of(&script.replace("string.format('%.0f', expiry)", "'60000'"))
+    let script = script.replace("redis.call('TIME')", &time);
+    script.replace("string.format('%.0f', expiry)", "'60000'")
 }
 
 fn quota() -> impl Strategy<Value = Quota> {
-    (30u32..10_000_000, 1u32..300_000).prop_map(|(requests_per_minute, burst)| {
-        Quota::new(RateLimit { requests_per_minute, burst: burst.clamp(30, requests_per_minute) })
+    (30u32..10_000_000, 1u32..300_000, any::<bool>()).prop_map(|(requests_per_minute, burst, leased)| {
+        let quota =
+            Quota::new(RateLimit { requests_per_minute, burst: burst.clamp(30, requests_per_minute) });
+        if leased { quota.leased() } else { quota }
     })
 }
 
@@ -79,38 +89,82 @@ fn redis_decides_as_this_process_would() {
     let tested = runner.run(&inputs, |(quotas, steps)| {
         let mut connection = connection.clone();
         runtime.block_on(async {
-            let dimensions = dimensions();
+            let all = buckets();
             let mut model = [Ticks::default(); 4];
             let mut micros = 1_793_534_400_000_000;
-            for Step { wait, buckets, cost, preset } in steps {
+            for Step { wait, buckets, shadow, cost, preset } in steps {
                 micros += wait;
                 let now = Ticks::at(Timestamp::from_micros(micros));
                 if let Some((bucket, preset)) = preset {
-                    let (burst, cost) = (quotas[bucket].burst_ticks(), quotas[bucket].cost_ticks(cost));
+                    let (burst, cost) = (quotas[bucket].room_ticks(), quotas[bucket].cost_ticks(cost));
                     let away = match preset {
                         Preset::Away(thousandths) => burst.cast_signed() / 1000 * thousandths,
                         Preset::Edge(ticks) => burst.cast_signed() - cost.cast_signed() + ticks,
                     };
                     model[bucket] = Ticks(now.0.saturating_add_signed(away));
-                    let _: () = connection.set(key(&dimensions[bucket]), model[bucket].0).await.unwrap();
+                    let _: () = connection.set(key(&all[bucket]), model[bucket].0).await.unwrap();
                 }
-                let wanted: Vec<_> = buckets.iter().map(|&n| (dimensions[n], quotas[n])).collect();
-                let taken = script_at(micros).take(&mut connection, &wanted, cost).await.unwrap();
+                let want =
+                    |n: &usize| Wanted { bucket: all[*n], quota: quotas[*n], cost, shadow: shadow[*n] };
+                let wanted: Vec<_> = buckets.iter().map(want).collect();
+                let taken = TakeScript::of(&at(include_str!("take.lua"), micros))
+                    .take(&mut connection, &wanted)
+                    .await
+                    .unwrap();
                 prop_assert_eq!(taken.now, now);
-                // No bucket is emptier than empty.
-                let clamped = |n: usize| model[buckets[n]].min(Ticks(now.0 + wanted[n].1.burst_ticks()));
-                let here = crate::limits::verdict::judge(&wanted, clamped, cost, now);
-                let there = taken.verdict(&wanted, cost);
+                let here = judge(&wanted, |place| model[buckets[place]], now);
+                let there = taken.verdict(&wanted);
                 match here {
-                    Ok(after) => {
-                        prop_assert!(matches!(there, Some(Ok(_))), "{there:?}");
-                        prop_assert_eq!(&taken.full_at, &after);
-                        for (n, state) in buckets.iter().zip(after) {
-                            model[*n] = state;
+                    Ok(next) => {
+                        let admission = crate::limits::verdict::admission(&wanted, &next, now);
+                        prop_assert_eq!(there, Some(Ok(admission)));
+                        for ((n, state), next) in buckets.iter().zip(&taken.full_at).zip(next) {
+                            prop_assert!(next.is_none_or(|next| next == *state));
+                            model[*n] = next.unwrap_or(model[*n]);
                         }
                     }
                     Err(refusal) => prop_assert_eq!(there, Some(Err(refusal))),
                 }
+            }
+            Ok(())
+        })
+    });
+    tested.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// What is asked in advance, and the state of the bucket that is asked, in thousandths of its burst away from now.
+fn ask() -> impl Strategy<Value = (Ask, i64)> {
+    let slack = prop_oneof![Just(0), 0..=LEASE_TICKS];
+    (slack, 1u64..100_000_000, 1u64..1_000_000, -300i64..1300).prop_map(|(slack, want, unit, away)| {
+        (Ask { sent: Ticks(0), slack, want: want.max(unit), unit }, away)
+    })
+}
+
+#[test]
+fn redis_gives_in_advance_what_this_process_would() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let connection = runtime.block_on(redis());
+    let mut runner = TestRunner::new(Cases { cases: 100, failure_persistence: None, ..Cases::default() });
+    let tested = runner.run(&prop::array::uniform2((quota(), ask())), |asked| {
+        let mut connection = connection.clone();
+        let micros = 1_793_534_400_000_000;
+        let now = Ticks::at(Timestamp::from_micros(micros));
+        let script = RefillScript::of(&at(include_str!("refill.lua"), micros));
+        runtime.block_on(async {
+            let asks: Vec<_> = asked.iter().zip(buckets()).collect();
+            let mut states = Vec::new();
+            for ((quota, (_, away)), bucket) in &asks {
+                let away = quota.room_ticks().cast_signed() / 1000 * away;
+                states.push(Ticks(now.0.saturating_add_signed(away)));
+                let _: () = connection.set(key(bucket), states[states.len() - 1].0).await.unwrap();
+            }
+            let question = asks.iter().map(|((quota, (ask, _)), bucket)| (*bucket, *quota, *ask));
+            let given = script.ask(&mut connection, question).await.unwrap();
+            for ((((quota, (ask, _)), bucket), state), given) in asks.iter().zip(states).zip(given) {
+                let (ticks, full_at) = ask.given(*quota, state, now);
+                prop_assert_eq!(given, Given { ticks, full_at, now });
+                let kept: u64 = connection.get(key(bucket)).await.unwrap();
+                prop_assert_eq!(kept, if ticks > 0 { full_at.0 } else { state.0 });
             }
             Ok(())
         })
@@ -124,16 +178,17 @@ async fn buckets_are_small_and_gone_once_full() {
     let script = TakeScript::new();
     let quota = Quota::new(RateLimit { requests_per_minute: 60, burst: 60 });
     let stranger = Dimension::failed_authentication("2001:db8:ffff:ffff::".parse().unwrap());
-    let others = dimensions().map(|dimension| (dimension, quota));
-    for wanted in [&others[..], &[(stranger, quota)]] {
+    let stranger = Bucket { dimension: stranger, ..buckets()[0] };
+    let want = |bucket| Wanted { bucket, quota, cost: 10, shadow: false };
+    for wanted in [&buckets().map(want)[..], &[want(stranger)]] {
         let before = Ticks::at(Clock::system().now());
-        let taken = script.take(&mut connection, wanted, 10).await.unwrap();
+        let taken = script.take(&mut connection, wanted).await.unwrap();
         assert!(
             (before..=Ticks::at(Clock::system().now())).contains(&taken.now),
             "Redis' clock is this machine's"
         );
-        for ((dimension, _), full_at) in wanted.iter().zip(&taken.full_at) {
-            let key = key(dimension);
+        for (Wanted { bucket, .. }, full_at) in wanted.iter().zip(&taken.full_at) {
+            let key = key(bucket);
             let (bytes, value, expiry): (u64, u64, u64) = redis::pipe()
                 .cmd("MEMORY")
                 .arg("USAGE")
@@ -155,8 +210,9 @@ async fn buckets_are_small_and_gone_once_full() {
 #[tokio::test]
 async fn what_others_wrote_is_written_over() {
     let mut connection = redis().await;
-    let wanted = [(dimensions()[1], Quota::new(RateLimit { requests_per_minute: 60, burst: 60 }))];
-    let key = key(&wanted[0].0);
+    let quota = Quota::new(RateLimit { requests_per_minute: 60, burst: 60 });
+    let wanted = [Wanted { bucket: buckets()[1], quota, cost: 1, shadow: false }];
+    let key = key(&wanted[0].bucket);
     let _: () = connection.set(&key, "nonsense").await.unwrap();
     assert!(matches!(take_one(&mut connection, &wanted).await, Some(Ok(_))));
     let _: () = connection.del(&key).await.unwrap();
@@ -166,30 +222,32 @@ async fn what_others_wrote_is_written_over() {
 
 async fn take_one(
     connection: &mut redis::aio::MultiplexedConnection,
-    wanted: &[(Dimension, Quota)],
-) -> Option<Result<Vec<Level>, crate::limits::Refusal>> {
-    TakeScript::new().take(connection, wanted, 1).await.unwrap().verdict(wanted, 1)
+    wanted: &[Wanted],
+) -> Option<Result<Admission, crate::limits::Refusal>> {
+    TakeScript::new().take(connection, wanted).await.unwrap().verdict(wanted)
 }
 
 /// Without Redis: nobody listens on port 1.
-fn alone(limits: &[(&str, &str)]) -> (SharedBuckets, ManualClock) {
+fn alone(limits: &[(&str, &str)]) -> (Arc<SharedBuckets>, ManualClock) {
     let vars = [("REDIS_URL", "redis://127.0.0.1:1")].iter().chain(limits).copied();
     let config = Config::from_vars(vars).unwrap();
     let hands = ManualClock::new(Timestamp::from_secs(1_793_534_400));
     let url = config.redis.url.unwrap();
-    (SharedBuckets::new(&url, &config.limits, Clock::Manual(hands.clone())), hands)
+    (Arc::new(SharedBuckets::new(&url, &config.limits, Clock::Manual(hands.clone()))), hands)
 }
 
-fn wanted() -> [(Dimension, Quota); 1] {
+fn wanted(cost: u64) -> [Wanted; 1] {
     let quota = Quota::new(RateLimit { requests_per_minute: 60, burst: 40 });
-    [(Dimension::ip(TenantId(Uuid::nil()), [192, 0, 2, 1].into()), quota)]
+    let dimension = Dimension::ip(TenantId(Uuid::nil()), [192, 0, 2, 1].into());
+    let bucket = Bucket { dimension, window: WindowId::MAIN, generation: 0 };
+    [Wanted { bucket, quota, cost, shadow: false }]
 }
 
-async fn admitted(buckets: &SharedBuckets, hands: &ManualClock, seconds: u64) -> u32 {
+async fn admitted(buckets: &Arc<SharedBuckets>, hands: &ManualClock, seconds: u64) -> u32 {
     let mut admitted = 0;
     for _ in 0..seconds * 10 {
         hands.advance(Duration::from_millis(100));
-        admitted += u32::from(buckets.take(&wanted(), 1).await.is_ok());
+        admitted += u32::from(buckets.take(&wanted(1)).await.is_ok());
     }
     admitted
 }
@@ -200,34 +258,34 @@ async fn alone_a_replica_gives_its_share_and_begins_with_nothing() {
     buckets.connect().await;
     assert_eq!(buckets.trouble(), Some(OnRedisFailure::Local));
     buckets.set_replicas(4);
-    assert!(buckets.peek(&wanted()).is_err(), "a replica that starts again gives nothing away");
+    assert!(buckets.peek(&wanted(1)).is_err(), "a replica that starts again gives nothing away");
     assert_eq!(admitted(&buckets, &hands, 60).await, 15, "a quarter of the rate");
     buckets.set_replicas(2);
     assert_eq!(admitted(&buckets, &hands, 60).await, 30);
     hands.advance(Duration::from_secs(3600));
-    let levels = buckets.take(&wanted(), 1).await.unwrap();
-    assert_eq!(levels[0].remaining, 19, "half of the burst");
+    let admission = buckets.take(&wanted(1)).await.unwrap();
+    assert_eq!(admission.levels[0].remaining, 19, "half of the burst");
     // Larger than the share, not than the limit: waits until the share is full.
-    let Err(NotTaken::Refused(refusal)) = buckets.take(&wanted(), 40).await else { panic!("admitted") };
+    let Err(NotTaken::Refused(refusal)) = buckets.take(&wanted(40)).await else { panic!("admitted") };
     assert_eq!(refusal.kind, RefusalKind::Exhausted { retry_after_secs: 2 });
     hands.advance(Duration::from_secs(2));
-    assert!(buckets.take(&wanted(), 40).await.is_ok());
+    assert!(buckets.take(&wanted(40)).await.is_ok());
     hands.advance(Duration::from_secs(40));
-    assert!(buckets.take(&wanted(), 1).await.is_err(), "and is paid back");
-    let Err(NotTaken::Refused(refusal)) = buckets.take(&wanted(), 41).await else { panic!("admitted") };
+    assert!(buckets.take(&wanted(1)).await.is_err(), "and is paid back");
+    let Err(NotTaken::Refused(refusal)) = buckets.take(&wanted(41)).await else { panic!("admitted") };
     assert_eq!(refusal.kind, RefusalKind::NeverFits);
 }
 
 #[tokio::test]
 async fn alone_a_replica_does_as_it_is_told() {
     let (closed, _) = alone(&[("RATE_LIMIT_ON_REDIS_FAILURE", "closed")]);
-    assert_eq!(closed.take(&wanted(), 1).await, Err(NotTaken::Unavailable));
-    assert_eq!(closed.peek(&wanted()), Err(NotTaken::Unavailable));
+    assert_eq!(closed.take(&wanted(1)).await, Err(NotTaken::Unavailable));
+    assert_eq!(closed.peek(&wanted(1)), Err(NotTaken::Unavailable));
     let (open, _) = alone(&[("RATE_LIMIT_ON_REDIS_FAILURE", "open")]);
     for _ in 0..100 {
-        assert_eq!(open.take(&wanted(), 1).await, Ok(Vec::new()));
+        assert_eq!(open.take(&wanted(1)).await, Ok(Admission::default()));
     }
-    let Err(NotTaken::Refused(refusal)) = open.take(&wanted(), 41).await else { panic!("admitted") };
+    let Err(NotTaken::Refused(refusal)) = open.take(&wanted(41)).await else { panic!("admitted") };
     assert_eq!(refusal.kind, RefusalKind::NeverFits);
     let (fixed, hands) = alone(&[("RATE_LIMIT_LOCAL_SHARE", "0.1")]);
     fixed.set_replicas(2);
