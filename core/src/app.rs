@@ -6,9 +6,12 @@
 
 mod admitted;
 mod authenticate;
+mod credential;
 mod destructions;
+mod forwarded;
 mod introduce;
 mod origin;
+mod refusals;
 mod request_line;
 mod setup;
 mod shared;
@@ -21,6 +24,7 @@ use http::{Request, Response, request};
 
 use crate::api::{Access, Error, RouteMatch};
 use crate::store::Store;
+use crate::telemetry::Metrics;
 
 pub use admitted::{Admitted, BodyError};
 pub(crate) use authenticate::Sender;
@@ -72,6 +76,11 @@ impl<S: Store> App<S> {
     /// No new requests should come: readiness says so from now on.
     pub fn drain(&self) {
         self.shared.drain();
+    }
+
+    /// What this process counts and measures. Whoever holds it does not hold the application.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.shared.metrics.clone()
     }
 
     async fn check(&self, head: &request::Parts, admitted: &mut Admitted<S>) -> Result<(), Error> {

@@ -4,87 +4,69 @@
 //! of its buckets at once, or from none. Buckets are in Redis, where replicas share them, or in this process.
 
 mod bucket;
+mod counters;
+mod dimension;
 mod headers;
+mod held;
+mod lease;
 mod local;
+mod policy;
+mod selection;
 mod shared;
+mod tally;
 mod verdict;
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
-use uuid::Uuid;
+use prometheus_client::registry::Registry;
 
 use crate::clock::Clock;
-use crate::config::{self, OnRedisFailure, RateLimit, RedisFlavour};
-use crate::id::{ContextId, IdentityId, TenantId};
+use crate::config::{self, OnRedisFailure};
+use crate::id::TenantId;
 
-pub use bucket::{Quota, Share, Ticks};
+pub use bucket::{Kind, Quota, Share, Ticks};
+use counters::Counters;
+pub use dimension::{Bucket, Class, Counts, Dimension, DimensionKind, Wanted, WindowId};
 pub(crate) use headers::write_levels;
-pub use local::LocalBuckets;
+pub use held::{Held, HeldBucket, Holder, half};
+use local::LocalBuckets;
+pub use policy::{
+    InvalidDocument, InvalidPolicy, MAX_BYTES, MAX_WINDOWS, ParsePolicyError, Policy, PolicyDocument, Window,
+    WindowDocument, WindowSpec,
+};
+pub use selection::{Cost, DefaultPolicies, IdentityPolicies, Selection};
 use shared::SharedBuckets;
-
-/// What a limit applies to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Dimension {
-    /// A client address, as a tenant sees it; an IPv6 address stands for its /64 network. Tenants are apart so that all
-    /// buckets of a request can be on one node of a cluster.
-    Ip(TenantId, IpAddr),
-    /// An identity, across all of its tokens.
-    Identity(TenantId, IdentityId),
-    /// A context, across all who use it.
-    Context(TenantId, ContextId),
-    /// Failed authentication from a client address.
-    FailedAuthentication(IpAddr),
-}
-
-impl Dimension {
-    /// As in the reply's headers and problem details.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Ip(..) => "ip",
-            Self::Identity(..) => "identity",
-            Self::Context(..) => "context",
-            Self::FailedAuthentication(_) => "failed-authentication",
-        }
-    }
-
-    /// The same dimension for every address of one subscriber: IPv4-mapped addresses are IPv4, and IPv6 addresses are
-    /// cut to their /64.
-    pub fn ip(tenant: TenantId, address: IpAddr) -> Self {
-        Self::Ip(tenant, network(address))
-    }
-
-    /// As [`Dimension::ip`], for those who have not said yet who they are.
-    pub fn ip_of_stranger(address: IpAddr) -> Self {
-        Self::ip(TenantId(Uuid::nil()), address)
-    }
-
-    /// As [`Dimension::ip`], for failed authentication.
-    pub fn failed_authentication(address: IpAddr) -> Self {
-        Self::FailedAuthentication(network(address))
-    }
-}
-
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 => v4,
-    }
-}
+pub(crate) use tally::{Refused, RefusedBy, Tally};
 
 /// What is left in a bucket after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {
-    /// Whose bucket.
-    pub dimension: Dimension,
+    /// Of which bucket.
+    pub bucket: Bucket,
     /// Size and rate of the bucket.
     pub quota: Quota,
+    /// Tokens that the request costs here.
+    pub cost: u64,
     /// Whole tokens left.
-    pub remaining: u32,
+    pub remaining: u64,
     /// Seconds until the bucket is full again, rounded up.
     pub full_in_secs: u64,
+}
+
+impl Level {
+    /// The smaller, the sooner it refuses: requests like this one that are left, and tokens.
+    fn tightness(&self) -> (u64, u64) {
+        (self.remaining / self.cost.max(1), self.remaining)
+    }
+}
+
+/// What is said of a request that was admitted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Admission {
+    /// Of each bucket that could have refused.
+    levels: Vec<Level>,
+    /// Buckets that only count, and would have refused.
+    shadow_refused: Vec<Wanted>,
 }
 
 /// Why a request was refused.
@@ -93,7 +75,7 @@ pub struct Refusal {
     /// What waiting would do.
     pub kind: RefusalKind,
     /// The bucket that refused: of several the one that takes longest, or is smallest.
-    pub level: Level,
+    pub level: Box<Level>,
     /// All buckets of the request, none of which was touched.
     pub levels: Vec<Level>,
 }
@@ -125,67 +107,132 @@ impl From<Refusal> for NotTaken {
     }
 }
 
-/// The buckets and their quotas.
+/// The buckets, and what holds for those who have no policy of their own.
 pub struct Limits {
     buckets: Buckets,
     clock: Clock,
-    ip: Quota,
-    identity: Quota,
-    context: Quota,
-    failed_authentication: Quota,
+    configured: DefaultPolicies,
+    counters: Counters,
+    /// Unless nobody wants to know.
+    tally: Option<Tally>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 enum Buckets {
     Local(LocalBuckets),
-    Shared(SharedBuckets),
+    Shared(Arc<SharedBuckets>),
 }
-
-/// Failed authentications per minute and address, and how many at once.
-const FAILED_AUTHENTICATION: RateLimit = RateLimit { requests_per_minute: 60, burst: 20 };
 
 impl Limits {
     /// Full buckets in this process or, where `redis` names a server, those that are there.
     pub fn new(config: &config::Limits, redis: &config::Redis, clock: Clock) -> Self {
         let buckets = match &redis.url {
-            Some(url) if url.flavour() == RedisFlavour::Single => {
-                Buckets::Shared(SharedBuckets::new(url, config, clock.clone()))
-            }
-            _ => Buckets::Local(LocalBuckets::new(local::DEFAULT_CAPACITY)),
+            Some(url) => Buckets::Shared(Arc::new(SharedBuckets::new(url, config, clock.clone()))),
+            None => Buckets::Local(LocalBuckets::new(local::DEFAULT_CAPACITY)),
         };
-        Self {
-            buckets,
-            clock,
-            ip: Quota::new(config.ip),
-            identity: Quota::new(config.identity),
-            context: Quota::new(config.context),
-            failed_authentication: Quota::new(FAILED_AUTHENTICATION),
+        let configured = DefaultPolicies::configured(config);
+        Self { buckets, clock, configured, counters: Counters::new(), tally: None }
+    }
+
+    /// With what is refused kept for the audit trail, from where it must be taken.
+    pub(crate) fn with_tally(self) -> Self {
+        Self { tally: Some(Tally::new()), ..self }
+    }
+
+    /// What was refused and is not in the audit trail yet.
+    pub(crate) fn tally(&self) -> Option<&Tally> {
+        self.tally.as_ref()
+    }
+
+    /// Shows its counters in `registry`.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        self.counters.register(registry);
+        if let Buckets::Shared(buckets) = &self.buckets {
+            buckets.register(registry);
         }
     }
 
-    /// Takes `cost` tokens from every bucket, or none at all. Waits for nothing but Redis, and for that a bounded time.
+    /// Begins to find out the buckets of a request. `stored` policies replace those of the environment.
+    pub fn select<'a>(
+        &'a self,
+        stored: &'a DefaultPolicies,
+        class: Option<Class>,
+        cost: Cost,
+    ) -> Selection<'a> {
+        let wanted = Vec::with_capacity(4);
+        let (configured, leased) = (&self.configured, self.are_shared());
+        Selection { configured, stored, class, cost, leased, context: None, wanted }
+    }
+
+    /// What the environment says.
+    pub const fn configured(&self) -> &DefaultPolicies {
+        &self.configured
+    }
+
+    /// Takes its cost from every bucket, or nothing at all. Waits for nothing but Redis, and for that a bounded time.
     ///
     /// # Errors
     ///
     /// The [`Refusal`] of the bucket that takes longest to admit the request, or that Redis is missing.
-    pub async fn take(&self, dimensions: &[Dimension], cost: u32) -> Result<Vec<Level>, NotTaken> {
-        let wanted = self.with_quotas(dimensions);
-        match &self.buckets {
-            Buckets::Local(buckets) => Ok(buckets.take(&wanted, cost, Ticks::at(self.clock.now()))?),
-            Buckets::Shared(buckets) => buckets.take(&wanted, cost).await,
-        }
+    pub async fn take(&self, selection: &Selection<'_>) -> Result<Vec<Level>, NotTaken> {
+        let wanted = selection.wanted();
+        let taken = match &self.buckets {
+            Buckets::Local(buckets) => buckets.take(wanted, self.local_now()).map_err(NotTaken::from),
+            Buckets::Shared(buckets) => buckets.take(wanted).await,
+        };
+        self.note(selection, taken.as_ref());
+        Ok(taken?.levels)
     }
 
-    /// Whether a request of cost 1 would be admitted, as far as this process knows; takes nothing.
+    /// Whether a request would be admitted, as far as this process knows; takes nothing.
     ///
     /// # Errors
     ///
     /// As [`Limits::take`].
-    pub fn peek(&self, dimensions: &[Dimension]) -> Result<(), NotTaken> {
-        let wanted = self.with_quotas(dimensions);
+    pub fn peek(&self, selection: &Selection<'_>) -> Result<(), NotTaken> {
+        let wanted = selection.wanted();
+        let peeked = match &self.buckets {
+            Buckets::Local(buckets) => buckets.peek(wanted, self.local_now()).map_err(NotTaken::from),
+            Buckets::Shared(buckets) => buckets.peek(wanted),
+        };
+        // What is admitted will be taken.
+        if let Err(not_taken) = &peeked {
+            self.note(selection, Err(not_taken));
+        }
+        peeked
+    }
+
+    /// By which buckets of this process fill: a wall clock that is set would fill or empty them.
+    fn local_now(&self) -> Ticks {
+        Ticks::monotonic(self.clock.monotonic())
+    }
+
+    /// Counts what was decided. A cost that never fits has an audit record of its own.
+    fn note(&self, selection: &Selection<'_>, taken: Result<&Admission, &NotTaken>) {
+        self.counters.count(selection.wanted(), taken);
+        let Some(tally) = &self.tally else { return };
+        match taken {
+            Ok(admission) => {
+                for one in &admission.shadow_refused {
+                    tally.add(one.bucket, one.quota, selection.context, true, self.clock.now());
+                }
+            }
+            Err(NotTaken::Refused(Refusal { kind: RefusalKind::Exhausted { .. }, level, .. })) => {
+                tally.add(level.bucket, level.quota, selection.context, false, self.clock.now());
+            }
+            Err(NotTaken::Refused(_) | NotTaken::Unavailable) => {}
+        }
+    }
+
+    /// The buckets of a tenant that are not full. Where they are in Redis, looking for them may take two seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`NotTaken::Unavailable`] if Redis does not answer.
+    pub async fn held(&self, tenant: TenantId) -> Result<Held, NotTaken> {
         match &self.buckets {
-            Buckets::Local(buckets) => Ok(buckets.peek(&wanted, Ticks::at(self.clock.now()))?),
-            Buckets::Shared(buckets) => buckets.peek(&wanted),
+            Buckets::Local(buckets) => Ok(buckets.held(tenant, self.local_now())),
+            Buckets::Shared(buckets) => buckets.held(tenant).await,
         }
     }
 
@@ -195,6 +242,11 @@ impl Limits {
             Buckets::Local(_) => None,
             Buckets::Shared(buckets) => buckets.trouble(),
         }
+    }
+
+    /// Size and rate of a window's buckets.
+    pub const fn quota(&self, window: Window) -> Quota {
+        if self.are_shared() { window.quota().leased() } else { window.quota() }
     }
 
     /// Whether the buckets are shared with other replicas.
@@ -222,39 +274,5 @@ impl Limits {
             Buckets::Local(_) => std::future::pending().await,
             Buckets::Shared(buckets) => buckets.keep_up().await,
         }
-    }
-
-    /// The largest cost that every request's buckets can hold.
-    pub fn largest_cost(&self) -> u32 {
-        self.ip.burst().min(self.identity.burst()).min(self.context.burst())
-    }
-
-    fn with_quotas(&self, dimensions: &[Dimension]) -> Vec<(Dimension, Quota)> {
-        dimensions.iter().map(|dimension| (*dimension, self.quota(dimension))).collect()
-    }
-
-    fn quota(&self, dimension: &Dimension) -> Quota {
-        match dimension {
-            Dimension::Ip(..) => self.ip,
-            Dimension::Identity(..) => self.identity,
-            Dimension::Context(..) => self.context,
-            Dimension::FailedAuthentication(_) => self.failed_authentication,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_stands_for_its_subscriber() {
-        let parse = |text: &str| text.parse::<IpAddr>().unwrap();
-        let ip = |text| Dimension::ip_of_stranger(parse(text));
-        assert_eq!(ip("::ffff:192.0.2.1"), ip("192.0.2.1"));
-        assert_eq!(ip("2001:db8::1"), ip("2001:db8::2:3:4:5"));
-        assert_ne!(ip("2001:db8:0:1::1"), ip("2001:db8::1"));
-        assert_ne!(ip("192.0.2.1"), Dimension::ip(TenantId::random(), parse("192.0.2.1")));
-        assert_ne!(ip("192.0.2.1"), Dimension::failed_authentication(parse("192.0.2.1")));
     }
 }

@@ -7,19 +7,18 @@ use http::{HeaderMap, Method, Response, header, request};
 use uuid::Uuid;
 
 use crate::api::{self, Access, Call, Error, Facts, Operation, Reply, Route, TransferStream};
+use crate::app::credential::{bearer, cookie};
 use crate::app::request_line::RequestLine;
 use crate::app::{Origin, Sender, Shared};
 use crate::audit::{Outcome, Permit, Record};
 use crate::auth::{Principal, Scope, TokenError};
 use crate::clock::Monotonic;
 use crate::id::{IdentityId, TenantId};
-use crate::limits::{Dimension, NotTaken, Refusal, RefusalKind};
+use crate::limits::{Cost, NotTaken, Refusal, RefusalKind};
 use crate::store::Store;
 
 /// The longest body of a request without a token, in bytes.
 const MAX_CREDENTIAL_BODY: u64 = 8 * 1024;
-/// The name of the cookie that stands for a bearer token where that is allowed.
-const ACCESS_TOKEN: &str = "access_token";
 /// Bodies from this length on are worked on outside the async workers.
 const HEAVY: usize = 256 * 1024;
 
@@ -93,7 +92,7 @@ impl<S: Store> Admitted<S> {
                 query: head.uri.query().unwrap_or_default().to_owned(),
                 token: None,
                 headers: HeaderMap::new(),
-                address: origin.client(&head.headers, &app.trusted_proxies),
+                address: app.proxies.client(origin, &head.headers),
                 started: app.clock.monotonic(),
             },
             route: None,
@@ -199,7 +198,7 @@ impl<S: Store> Admitted<S> {
         let mut response = opened.into_response(permit, self.record(Outcome::Success));
         let headers = response.headers_mut();
         api::write_common(headers, &self.head.request_id, &self.facts, app.clock.now());
-        self.log(response.status().as_u16(), None);
+        self.tell(response.status().as_u16(), None);
         Ok(response)
     }
 
@@ -243,20 +242,17 @@ impl<S: Store> Admitted<S> {
 
     /// Failures have a limit of their own, which refuses further failures and never a valid token.
     async fn count_failed_authentication(&mut self) -> Result<(), Error> {
-        let dimension = Dimension::failed_authentication(self.head.address);
-        let taken = self.app.limits.take(&[dimension], 1).await;
+        let taken = self.app.take_failed_authentication(self.head.address).await;
         taken.map_err(|not_taken| self.refused(not_taken))?;
         self.reserve_audit()
     }
 
     pub(super) fn peek_limits(&mut self) -> Result<(), Error> {
-        let address = self.head.address;
-        let peeked = match self.principal.as_ref().map(Principal::identity) {
-            Some(identity) => {
-                let ip = Dimension::ip(identity.tenant, address);
-                self.app.limits.peek(&[ip, Dimension::Identity(identity.tenant, identity.id)])
-            }
-            None => self.app.limits.peek(&[Dimension::ip_of_stranger(address)]),
+        let app = self.app.clone();
+        let stored = app.keyring.default_limits();
+        let peeked = match self.call(&app) {
+            Some(call) => app.limits.peek(&call.selection(&stored, None, Cost::ONE)),
+            None => Ok(()),
         };
         peeked.map_err(|not_taken| self.refused(not_taken))
     }
@@ -305,7 +301,7 @@ impl<S: Store> Admitted<S> {
         })
     }
 
-    /// Records, logs and answers.
+    /// Records, counts, logs and answers.
     async fn finish(mut self, mut result: Result<Reply, Error>) -> Response<Bytes> {
         // Refusals by limits can be many and are cheap; a record of each would let them crowd out all others.
         let exhausted =
@@ -321,7 +317,7 @@ impl<S: Store> Admitted<S> {
         }
         let now = self.app.clock.now();
         let response = api::respond(&result, &self.head.request_id, &self.facts, now);
-        self.log(response.status().as_u16(), result.err().as_ref());
+        self.tell(response.status().as_u16(), result.err().as_ref());
         response
     }
 
@@ -351,7 +347,10 @@ impl<S: Store> Admitted<S> {
         caller.map(|identity| (identity.tenant, identity.id)).or(self.facts.subject)
     }
 
-    fn log(&self, status: u16, error: Option<&Error>) {
+    /// Counts and logs.
+    fn tell(&self, status: u16, error: Option<&Error>) {
+        let latency = self.app.clock.monotonic().since(self.head.started);
+        self.app.metrics.requests.record(self.route, &self.head.method, status, latency);
         if error.is_none() && !self.app.sampler.sample() {
             return;
         }
@@ -360,7 +359,7 @@ impl<S: Store> Admitted<S> {
             method: &self.head.method,
             route: self.route,
             status,
-            latency: self.app.clock.monotonic().since(self.head.started),
+            latency,
             identity: self.subject().map(|(_, identity)| identity),
             context: self.facts.context.as_ref(),
         }
@@ -371,36 +370,9 @@ impl<S: Store> Admitted<S> {
 /// A failed request pays too, though not to a context that it may not have been allowed to use.
 async fn charge_failure<S: Store, T>(call: &mut Call<'_, S>, result: Result<T, Error>) -> Result<T, Error> {
     if result.is_err() && !call.facts.charged && call.route.access != Access::Public {
-        call.charge(None, 1).await?;
+        call.charge(None, Cost::ONE).await?;
     }
     result
-}
-
-/// The token of an `Authorization: Bearer` header (RFC 6750 section 2.1).
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let value = values.next()?.to_str().ok()?;
-    // Two of them would leave open which one counts.
-    if values.next().is_some() {
-        return None;
-    }
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-/// The token of a cookie `access_token`, as a client of the Python service registers applications. Browsers send cookies
-/// unasked, and so say `Origin`: what a page of somebody else makes them send does not count.
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    let essence = content_type.split(';').next()?.trim();
-    if !essence.eq_ignore_ascii_case("application/json") || headers.contains_key(header::ORIGIN) {
-        return None;
-    }
-    let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = pairs.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let (_, token) = pairs.find(|(name, _)| *name == ACCESS_TOKEN)?;
-    // Two of them would leave open which one counts.
-    if pairs.any(|(name, _)| name == ACCESS_TOKEN) { None } else { Some(token) }
 }
 
 /// 1 to 128 characters of `[A-Za-z0-9._-]`.

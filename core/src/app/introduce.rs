@@ -4,7 +4,7 @@ use crate::api::{self, Error};
 use crate::app::{Sender, Shared};
 use crate::audit::{Outcome, Permit, Record};
 use crate::auth::{Identity, IdentityStatus, OutsideToken, Provider, TokenError, Verified};
-use crate::limits::Dimension;
+use crate::limits::Cost;
 use crate::store::{self, Store};
 
 impl<S: Store> Shared<S> {
@@ -17,7 +17,9 @@ impl<S: Store> Shared<S> {
         verified: &Verified,
         sender: Sender<'_>,
     ) -> Result<Arc<IdentityStatus>, Error> {
-        self.limits.take(&[Dimension::ip(verified.tenant, sender.address)], 1).await?;
+        let stored = self.keyring.default_limits();
+        let mut selection = self.limits.select(&stored, None, Cost::ONE);
+        self.limits.take(selection.add_ip(verified.tenant, sender.address)).await?;
         for identity in provider.identities(token, verified.tenant, self.clock.now()) {
             let made = self.make(&identity, self.audit.reserve()?, sender).await?;
             self.changed().await;

@@ -5,12 +5,13 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
 use crate::api::{DeepHealth, Router};
+use crate::app::origin::Proxies;
 use crate::app::shared::{RequestIds, Sampler};
 use crate::app::{App, Shared, upkeep};
 use crate::audit::{Audit, Writer};
 use crate::auth::{DEFAULT_TENANT, Provider, Tokens, VerifiedTokens};
 use crate::clock::Clock;
-use crate::config::{Config, Migrate, Secrets};
+use crate::config::{AuditMode, Config, Migrate, Secrets};
 use crate::contexts::default_contexts;
 use crate::crypto;
 use crate::data_dir::DestructionLog;
@@ -18,7 +19,7 @@ use crate::id::TenantId;
 use crate::keyring::{self, Keks, Keyring, MissingKek};
 use crate::limits::Limits;
 use crate::store::{self, Bootstrap, Deployment, KekRecord, Store, Tenant};
-use crate::telemetry::causes;
+use crate::telemetry::{Metrics, causes};
 
 /// The longest pause before the store is asked again what changed; it is up to a quarter shorter, so that replicas do not
 /// ask in step.
@@ -109,6 +110,9 @@ impl<S: Store> App<S> {
         let keyring = Keyring::open(store.clone(), keks, clock.clone(), staleness).await?;
         let queue_bytes = usize::try_from(config.audit.queue_bytes).unwrap_or(usize::MAX);
         let (audit, writer) = Audit::new(config.audit.mode, queue_bytes, store.clone());
+        let limits = Limits::new(&config.limits, &config.redis, clock.clone());
+        let limits = if config.audit.mode == AuditMode::Off { limits } else { limits.with_tally() };
+        let metrics = Arc::new(Metrics::new(&config.server.instance_id, &limits));
         let shared = Arc::new(Shared {
             keyring,
             tokens: Tokens::new(&secrets.jwt_key, &secrets.jwt_key_previous, clock.clone()),
@@ -118,17 +122,18 @@ impl<S: Store> App<S> {
                 .provider
                 .as_ref()
                 .map(|provider| Provider::new(provider, clock.clone()).into()),
-            limits: Limits::new(&config.limits, &config.redis, clock.clone()),
+            limits,
             audit,
             clock,
             replica,
             instance: config.server.instance_id.as_str().into(),
+            metrics,
             deep_health: DeepHealth::default(),
             heavy: Arc::new(Semaphore::new(heavy_at_once())),
             making_rsa_keys: Semaphore::new(RSA_KEYS_AT_ONCE),
             destructions: DestructionLog::of_store(&config.database),
             router: Router::new(),
-            trusted_proxies: config.server.trusted_proxies.clone(),
+            proxies: Proxies::new(&config.server),
             sampler: Sampler::new(config.logging.sample),
             request_ids: RequestIds::new(),
             warm: AtomicBool::new(false),
@@ -191,6 +196,10 @@ impl<S: Store> Background<S> {
             }
         };
         let (stopping, stopped) = watch::channel(());
+        let recording_refusals = {
+            let (shared, stopped) = (shared.clone(), stopped.clone());
+            async move { shared.record_refusals(stopped).await }
+        };
         let upkeep = {
             let shared = shared.clone();
             async move { shared.upkeep(upkeep::Intervals::SERVING, stopped).await }
@@ -205,7 +214,7 @@ impl<S: Store> Background<S> {
             }
             drop(stopping);
         };
-        tokio::join!(writing, upkeep, polling);
+        tokio::join!(writing, recording_refusals, upkeep, polling);
         store.close().await;
     }
 }

@@ -1,10 +1,11 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 use crate::api::{DeepHealth, Error, Router};
+use crate::app::origin::Proxies;
 use crate::audit::Audit;
 use crate::auth::{Provider, Tokens, Verified, VerifiedTokens};
 use crate::clock::Clock;
@@ -12,9 +13,9 @@ use crate::config::OnRedisFailure;
 use crate::crypto;
 use crate::data_dir::DestructionLog;
 use crate::keyring::Keyring;
-use crate::limits::Limits;
+use crate::limits::{Cost, Dimension, Level, Limits, NotTaken};
 use crate::store::{Replica, Store};
-use crate::telemetry::causes;
+use crate::telemetry::{Metrics, causes};
 
 /// What all requests share.
 pub(crate) struct Shared<S> {
@@ -30,6 +31,7 @@ pub(crate) struct Shared<S> {
     pub(crate) instance: Arc<str>,
     /// This process, as the other replicas see it.
     pub(crate) replica: Replica,
+    pub(super) metrics: Arc<Metrics>,
     pub(crate) deep_health: DeepHealth,
     /// Turns of the requests that are worked on outside the async workers.
     pub(super) heavy: Arc<Semaphore>,
@@ -38,7 +40,7 @@ pub(crate) struct Shared<S> {
     /// Where destructions are written down outside of the database; with PostgreSQL that is the log.
     pub(super) destructions: Option<DestructionLog>,
     pub(super) router: Router,
-    pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) proxies: Proxies,
     pub(super) sampler: Sampler,
     pub(super) request_ids: RequestIds,
     pub(super) warm: AtomicBool,
@@ -71,6 +73,13 @@ impl<S: Store> Shared<S> {
             }
             OnRedisFailure::Open => "Redis does not answer: nothing is limited",
         })
+    }
+
+    /// Takes from the limit of those who bring bad credentials, which refuses nobody else.
+    pub(crate) async fn take_failed_authentication(&self, address: IpAddr) -> Result<Vec<Level>, NotTaken> {
+        let stored = self.keyring.default_limits();
+        let mut selection = self.limits.select(&stored, None, Cost::ONE);
+        self.limits.take(selection.add(Dimension::failed_authentication(address), None, 0)).await
     }
 
     /// Called after a change of ours, so that the next request here sees it; the other replicas poll.

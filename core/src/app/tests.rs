@@ -266,3 +266,27 @@ async fn a_change_holds_on_another_replica_after_one_pause_of_half_a_second_at_m
         () = changes => {}
     }
 }
+
+#[tokio::test]
+async fn refusals_are_one_record_a_second_and_leave_room_for_what_is_done() {
+    let fixture = fixture().await;
+    let replica = &fixture.app.shared;
+    let tally = replica.limits.tally().expect("the audit trail is on");
+    for _ in 0..20 {
+        assert_eq!(fixture.encrypt().await.0, 200);
+    }
+    for _ in 0..5 {
+        assert_eq!(fixture.encrypt().await.0, 429);
+    }
+    // Nothing empties the queue in this test.
+    let waiting = || replica.audit.depth().0;
+    let write = || replica.record_those(tally, Some(replica.clock.now()));
+    assert_eq!((write(), waiting()), (true, 20), "there may be more in this second");
+    fixture.hands.advance(Duration::from_secs(1));
+    let room = replica.audit.depth().1;
+    let busy: Vec<_> = (20..room / 4).map(|_| replica.audit.reserve().unwrap()).collect();
+    assert!(!write(), "the rest of the queue is not for refusals");
+    drop(busy);
+    assert_eq!((write(), waiting()), (true, 21), "and they were kept");
+    assert_eq!((write(), waiting()), (true, 21), "written once");
+}
