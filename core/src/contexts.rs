@@ -7,9 +7,12 @@ mod key;
 mod rotation;
 mod version;
 
+use std::sync::Arc;
+
 use crate::clock::Timestamp;
 use crate::crypto::{Algorithm, AlgorithmSet, KeyId};
 use crate::id::{ContextId, TenantId};
+use crate::limits::Policy;
 use crate::name::Name;
 
 pub use asymmetric::{KeySummary, TRANSPORT_KEY_LIFETIME};
@@ -42,6 +45,8 @@ pub struct Context {
     pub exportable: bool,
     /// When its key is rotated, and what then becomes of older versions.
     pub rotation: RotationPolicy,
+    /// How much it may be used, by all together; `None` leaves that to the default.
+    pub limits: Option<Arc<Policy>>,
     /// When its key is next rotated by itself.
     pub rotate_at: Option<Timestamp>,
     /// When it was made.

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
 use quick_cache::sync::Cache;
 use tokio::sync::Notify;
 
@@ -25,6 +26,7 @@ use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::contexts::{Context, StoredVersion};
 use crate::crypto::{self, Kek, KekId, KeyId, KeyVersion, Purpose};
 use crate::id::{IdentityId, TenantId};
+use crate::limits::DefaultPolicies;
 use crate::name::Name;
 use crate::store::{self, Change, Loaded, Position, Revision, Store};
 use usage::UsageLedger;
@@ -54,6 +56,8 @@ pub struct Keyring<S> {
     identities: Cache<(TenantId, IdentityId), Option<Arc<IdentityStatus>>>,
     tenants: Cache<Name, Option<KnownTenant>>,
     view: Mutex<View>,
+    /// Stored limits of those who have none of their own.
+    default_limits: ArcSwap<DefaultPolicies>,
     /// The fingerprint of the key-encryption key that wraps new keys.
     active_kek: AtomicU64,
     usage: UsageLedger,
@@ -104,6 +108,7 @@ impl<S: Store> Keyring<S> {
         let deployment = deployment.ok_or_else(|| store::Error::Unavailable("not set up".into()))?;
         keks.check(&deployment)?;
         let active_kek = deployment.active_kek;
+        let default_limits = ArcSwap::from_pointee(deployment.default_limits);
         Ok(Self {
             store,
             keks,
@@ -114,6 +119,7 @@ impl<S: Store> Keyring<S> {
             signing_keys: Cache::new(SIGNING_CAPACITY),
             identities: Cache::new(CAPACITY),
             tenants: Cache::new(CAPACITY),
+            default_limits,
             view: Mutex::new(View { seen, server_started_at, generation: 0 }),
             active_kek: AtomicU64::new(u64::from_be_bytes(active_kek.0)),
             usage: UsageLedger::default(),
@@ -258,9 +264,9 @@ impl<S: Store> Keyring<S> {
             if changes.changes.as_ref().is_none_or(|changes| changes.contains(&Change::Deployment)) {
                 // Before the changes count as seen: if this fails, it is tried again.
                 let deployment = self.store.deployment().await?;
-                let active =
-                    deployment.ok_or_else(|| store::Error::Unavailable("not set up".into()))?.active_kek;
-                self.set_active_kek(active);
+                let deployment = deployment.ok_or_else(|| store::Error::Unavailable("not set up".into()))?;
+                self.set_active_kek(deployment.active_kek);
+                self.default_limits.store(Arc::new(deployment.default_limits));
             }
             self.forget(&changes, position.server_started_at);
         }
@@ -290,6 +296,11 @@ impl<S: Store> Keyring<S> {
     /// [`MissingKek`] when it became the active one though this process does not have it.
     pub fn active_kek(&self) -> Result<&Kek, MissingKek> {
         self.keks.get(KekId(self.active_kek.load(Ordering::Acquire).to_be_bytes()))
+    }
+
+    /// Stored limits of those who have none of their own; empty where none are.
+    pub fn default_limits(&self) -> Guard<Arc<DefaultPolicies>> {
+        self.default_limits.load()
     }
 
     /// Key versions and identities in memory.

@@ -8,6 +8,7 @@ mod conformance;
 mod context_update;
 mod deployment;
 mod error;
+mod limits;
 pub mod postgres;
 mod refresh;
 mod replica;
@@ -32,6 +33,7 @@ use crate::name::Name;
 pub use context_update::ContextUpdate;
 pub use deployment::{Bootstrap, Deployment, KekRecord};
 pub use error::Error;
+pub use limits::{Policies, PolicySubject, StoredPolicy};
 pub use refresh::{Opening, RefreshTokens, Revocation, StoredRefreshToken};
 pub use replica::{HEARTBEAT_INTERVAL, REPLICA_TIMEOUT, Replica, ReplicaRecord};
 pub use revision::{Change, Changes, Loaded, Position, Revision};
@@ -47,7 +49,7 @@ pub const OLDEST_COMPATIBLE_RELEASE: &str = "0.1.0";
 ///
 /// All methods fail with [`Error::Unavailable`] when the store cannot be reached in time. Nothing that returned `Ok` is
 /// lost afterwards; what returned an error other than a definite refusal may or may not have happened.
-pub trait Store: RefreshTokens + WrappedKeys + Clone + Send + Sync + 'static {
+pub trait Store: RefreshTokens + WrappedKeys + Policies + Clone + Send + Sync + 'static {
     /// Brings the schema up to date. Any number of processes may call it at once; a newer schema is left alone.
     ///
     /// # Errors
@@ -259,7 +261,7 @@ pub trait Store: RefreshTokens + WrappedKeys + Clone + Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// What decides whether the tokens of an identity count at `now`.
+    /// What decides whether the tokens of an identity count at `now`, and how much it may do.
     fn identity_status(
         &self,
         tenant: TenantId,

@@ -67,6 +67,7 @@ pub fn new_context(new: NewContext, kek: &Kek, now: Timestamp) -> Result<StoredV
         key_id: KeyId::random()?,
         exportable: new.exportable,
         rotation: new.rotation,
+        limits: None,
         rotate_at: new.rotation.next_after(now),
         created_at: now,
         updated_at: now,

@@ -7,6 +7,7 @@ mod damage;
 pub(super) mod fixture;
 mod identities;
 mod keys;
+mod limits;
 mod refresh;
 mod replicas;
 mod reservations;
@@ -109,6 +110,13 @@ on_both_stores! {
         tenants_are_made_with_all_that_they_need_or_not_at_all,
         a_disabled_tenant_shows_at_its_identities,
         the_tokens_of_one_tenant_are_revoked,
+    };
+    limits::{
+        policies_are_read_with_what_they_are_about,
+        policies_are_about_somebody_who_is_there,
+        a_reset_raises_the_generation,
+        policies_are_listed_page_by_page,
+        a_damaged_policy_is_an_error,
     };
     refresh::{
         a_refresh_token_is_found_with_all_that_decides_its_worth,

@@ -1,6 +1,7 @@
 use crate::clock::Timestamp;
 use crate::contexts::StoredVersion;
 use crate::crypto::KekId;
+use crate::limits::DefaultPolicies;
 use crate::store::Tenant;
 
 /// What a deployment starts with.
@@ -25,6 +26,8 @@ pub struct Deployment {
     pub active_kek: KekId,
     /// The active key-encryption key and every other that some row is wrapped under.
     pub keks: Vec<KekRecord>,
+    /// Limits of those who have none of their own.
+    pub default_limits: DefaultPolicies,
 }
 
 /// What a replica's key-encryption key must check to before it may serve.

@@ -7,6 +7,7 @@ mod contexts;
 mod deployment;
 mod identities;
 pub(crate) mod keys;
+mod limits;
 mod refresh;
 mod replicas;
 mod restored;

@@ -1,7 +1,10 @@
+use std::sync::Arc;
+
 use crate::auth::Identity;
 use crate::clock::Timestamp;
 use crate::contexts::StoredVersion;
 use crate::id::TenantId;
+use crate::limits::Policy;
 use crate::name::Name;
 
 /// A tenant: the outermost boundary.
@@ -37,6 +40,8 @@ pub struct TenantRecord {
     pub description: String,
     /// No token of a disabled tenant counts.
     pub enabled: bool,
+    /// How much all of its identities together may do.
+    pub limits: Option<Arc<Policy>>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last changed.

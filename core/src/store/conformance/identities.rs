@@ -3,6 +3,7 @@ use futures_util::future::join_all;
 use super::fixture::{Fixture, later, name};
 use crate::auth::{ContextGrant, Identity, IdentityStatus, Narrowing, RefreshFamily, Role, ScopeSet};
 use crate::id::{FamilyId, IdentityId, TenantId};
+use crate::limits::IdentityPolicies;
 use crate::store::{Change, Error, Opening, RefreshTokens, Revocation, Store};
 
 pub(super) fn identity(tenant: TenantId, text: &str) -> Identity {
@@ -111,6 +112,7 @@ pub(super) async fn what_decides_whether_tokens_count_is_read_at_once(fixture: &
         tenant_name: "default".parse().expect("a name"),
         tenant_enabled: true,
         revoked: [].into(),
+        limits: IdentityPolicies::default(),
     };
     assert_eq!(status(later(2)).await, Some(expected.clone()));
     let seen = store.revision().await.expect("read");

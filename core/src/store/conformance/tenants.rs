@@ -22,6 +22,7 @@ pub(super) async fn tenants_are_made_with_all_that_they_need_or_not_at_all(fixtu
         tenant: new.tenant.clone(),
         description: new.description.clone(),
         enabled: true,
+        limits: None,
         created_at: later(1),
         updated_at: later(1),
     };

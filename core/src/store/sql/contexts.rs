@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::row::Columns;
-use super::{Mutation, Statement, keys};
+use super::{Mutation, Statement, keys, limits};
 use crate::clock::Timestamp;
 use crate::contexts::{Context, RotationPolicy, StoredVersion};
 use crate::crypto::{Algorithm, AlgorithmSet, KeyId};
@@ -16,6 +16,7 @@ macro_rules! columns {
          c.algorithm AS algorithm, c.allowed_algorithms AS allowed_algorithms, c.key_id AS key_id, \
          (SELECT x.exportable FROM keys x WHERE x.tenant_id = c.tenant_id AND x.id = c.key_id) AS context_exportable, \
          c.rotation_days AS rotation_days, c.rotate_at AS rotate_at, c.keep_last AS keep_last, \
+         c.limits AS context_limits, \
          c.created_at AS created_at, c.updated_at AS updated_at, c.deleted_at AS deleted_at"
     };
 }
@@ -27,7 +28,7 @@ pub(super) fn by_name(tenant: TenantId, name: &Name) -> Statement {
     Statement::new(SQL, [tenant.into(), name.into()])
 }
 
-fn by_id(tenant: TenantId, id: ContextId) -> Statement {
+pub(super) fn by_id(tenant: TenantId, id: ContextId) -> Statement {
     const SQL: &str = concat!("SELECT ", columns!(), " FROM contexts c WHERE c.tenant_id = $1 AND c.id = $2");
     Statement::new(SQL, [tenant.into(), id.into()])
 }
@@ -143,6 +144,7 @@ pub(super) fn parse(row: &dyn Columns) -> Result<Context, Error> {
             days: row.integer("rotation_days")?,
             keep_last: row.integer("keep_last")?,
         },
+        limits: limits::policy(row, "context_limits")?,
         rotate_at: row.optional_time("rotate_at")?,
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,

@@ -2,6 +2,7 @@ use super::row::Columns;
 use super::{Mutation, Statement, contexts};
 use crate::crypto::KekId;
 use crate::id::TenantId;
+use crate::limits::DefaultPolicies;
 use crate::store::{Bootstrap, Change, Deployment, Error, KekRecord, Tenant};
 
 /// One row for each key-encryption key that is active or in use, each with the deployment; none before the set-up.
@@ -24,9 +25,13 @@ pub(super) fn parse(row: &dyn Columns) -> Result<(Tenant, KekId, KekRecord), Err
 }
 
 /// All rows of [`read`] together.
-pub(super) fn collect(rows: Vec<(Tenant, KekId, KekRecord)>) -> Option<Deployment> {
+pub(super) fn collect(
+    rows: Vec<(Tenant, KekId, KekRecord)>,
+    default_limits: DefaultPolicies,
+) -> Option<Deployment> {
     let (tenant, active_kek, _) = rows.first()?.clone();
-    Some(Deployment { tenant, active_kek, keks: rows.into_iter().map(|(_, _, kek)| kek).collect() })
+    let keks = rows.into_iter().map(|(_, _, kek)| kek).collect();
+    Some(Deployment { tenant, active_kek, keks, default_limits })
 }
 
 /// Sets up the deployment; does not apply if another process was faster.

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
-use super::row::Columns;
-use super::{Mutation, Statement, revision};
+use super::row::{Columns, damaged};
+use super::{Mutation, Statement, limits, revision};
 use crate::auth::{CLOCK_MARGIN, Identity, IdentityStatus};
 use crate::clock::Timestamp;
-use crate::id::{IdentityId, TenantId};
+use crate::id::{ContextId, IdentityId, TenantId};
+use crate::limits::IdentityPolicies;
 use crate::name::Name;
 use crate::store::{Change, Error, Loaded};
 
@@ -25,15 +26,19 @@ pub(super) fn by_id(tenant: TenantId, id: IdentityId) -> Statement {
     Statement::new(SQL, [tenant.into(), id.into()])
 }
 
-/// The revision, and what decides whether tokens of the identity count, if there is one.
+/// The revision, and what decides whether tokens of the identity count and how much it may do, if there is one: a row for
+/// each context in which it has limits.
 pub(super) fn status(tenant: TenantId, id: IdentityId, now: Timestamp) -> Statement {
     const SQL: &str = concat!(
-        "SELECT r.value, i.*, t.name AS tenant_name, t.enabled AS tenant_enabled, \
+        "SELECT r.value, i.*, t.name AS tenant_name, t.enabled AS tenant_enabled, t.limits AS tenant_limits, \
+         p.context_id AS limits_context, p.limits AS context_limits, \
          (SELECT string_agg(x.token_id, ' ') FROM revoked_tokens x \
          WHERE x.tenant_id = $1 AND x.identity_id = $2 AND x.expires_at > $3) AS revoked \
          FROM revision r LEFT JOIN (SELECT ",
         columns!(),
-        " FROM identities WHERE tenant_id = $1 AND id = $2) i ON 1 = 1 LEFT JOIN tenants t ON t.id = i.tenant_id"
+        ", limits, limits_generation FROM identities WHERE tenant_id = $1 AND id = $2) i ON 1 = 1 \
+         LEFT JOIN tenants t ON t.id = i.tenant_id \
+         LEFT JOIN identity_context_limits p ON p.tenant_id = i.tenant_id AND p.identity_id = i.id"
     );
     Statement::new(SQL, [tenant.into(), id.into(), (now - CLOCK_MARGIN).into()])
 }
@@ -182,6 +187,29 @@ fn parse_status(row: &dyn Columns) -> Result<IdentityStatus, Error> {
         tenant_name: row.name("tenant_name")?,
         tenant_enabled: row.boolean("tenant_enabled")?,
         revoked: revoked.split(' ').filter(|id| !id.is_empty()).map(str::to_owned).collect(),
+        limits: parse_limits(row)?,
+    })
+}
+
+fn parse_limits(row: &dyn Columns) -> Result<IdentityPolicies, Error> {
+    let context = row.optional_uuid("limits_context")?.map(ContextId);
+    let in_context = limits::policy(row, "context_limits")?;
+    let generation = row.integer::<u64>("limits_generation")? % (u64::from(u8::MAX) + 1);
+    Ok(IdentityPolicies {
+        own: limits::policy(row, "limits")?,
+        tenant: limits::policy(row, "tenant_limits")?,
+        in_contexts: context.zip(in_context).into_iter().collect(),
+        generation: u8::try_from(generation).map_err(|_| damaged("limits_generation"))?,
+    })
+}
+
+/// All rows of [`status`] together.
+pub(super) fn collect_status(rows: Vec<Loaded<IdentityStatus>>) -> Option<Loaded<IdentityStatus>> {
+    rows.into_iter().reduce(|mut first, next| {
+        if let (Some(status), Some(next)) = (&mut first.value, next.value) {
+            status.limits.in_contexts.extend(next.limits.in_contexts);
+        }
+        first
     })
 }
 

@@ -1,6 +1,6 @@
 use super::{
-    Database, asymmetric, contexts, deployment, identities, keys, replicas, restored, revision, tenants,
-    usage,
+    Database, asymmetric, contexts, deployment, identities, keys, limits, replicas, restored, revision,
+    tenants, usage,
 };
 use crate::audit;
 use crate::auth::{Identity, IdentityStatus, MAX_REVOKED};
@@ -159,7 +159,9 @@ impl<D: Database> Store for D {
     }
 
     async fn deployment(&self) -> Result<Option<Deployment>, Error> {
-        self.read(deployment::read(), deployment::parse).await.map(deployment::collect)
+        let limits = self.read(limits::defaults(), limits::parse_default).await?;
+        let rows = self.read(deployment::read(), deployment::parse).await?;
+        Ok(deployment::collect(rows, limits::collect_defaults(limits)))
     }
 
     async fn reserve_messages(
@@ -260,7 +262,8 @@ impl<D: Database> Store for D {
         id: IdentityId,
         now: Timestamp,
     ) -> Result<Loaded<IdentityStatus>, Error> {
-        only(self.read(identities::status(tenant, id, now), identities::parse_loaded_status).await)
+        let rows = self.read(identities::status(tenant, id, now), identities::parse_loaded_status).await?;
+        identities::collect_status(rows).ok_or_else(|| damaged("value"))
     }
 
     async fn revoke_token(

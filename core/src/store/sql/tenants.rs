@@ -1,5 +1,5 @@
 use super::row::Columns;
-use super::{Mutation, Statement, contexts, identities};
+use super::{Mutation, Statement, contexts, identities, limits};
 use crate::clock::Timestamp;
 use crate::id::TenantId;
 use crate::name::Name;
@@ -7,7 +7,7 @@ use crate::store::{Change, Error, NewTenant, Tenant, TenantRecord, TenantUpdate}
 
 macro_rules! columns {
     () => {
-        "id, name, description, enabled, created_at, updated_at"
+        "id, name, description, enabled, limits, created_at, updated_at"
     };
 }
 
@@ -65,6 +65,7 @@ pub(super) fn parse(row: &dyn Columns) -> Result<TenantRecord, Error> {
         tenant: Tenant { id: TenantId(row.uuid("id")?), name: row.name("name")? },
         description: row.text("description")?,
         enabled: row.boolean("enabled")?,
+        limits: limits::policy(row, "limits")?,
         created_at,
         updated_at: row.optional_time("updated_at")?.unwrap_or(created_at),
     })
