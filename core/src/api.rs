@@ -6,6 +6,7 @@ mod admin_contexts;
 mod admin_identities;
 mod admin_key_transport;
 mod admin_keys;
+mod admin_limits;
 mod admin_tenants;
 mod admin_tokens;
 mod applications;
@@ -102,6 +103,27 @@ pub(crate) async fn run<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result
         Operation::AdminGetTenant => admin_tenants::get(call).await,
         Operation::AdminUpdateTenant => admin_tenants::update(call, body).await,
         Operation::AdminRevokeTenantTokens => admin_tenants::revoke_tokens(call).await,
+        Operation::AdminListLimits => admin_limits::overview::list(call).await,
+        Operation::AdminListExhausted => admin_limits::exhausted::list(call).await,
+        Operation::AdminResetLimits => admin_limits::identity::reset(call).await,
+        Operation::AdminGetContextLimits => admin_limits::context::get(call).await,
+        Operation::AdminSetContextLimits => admin_limits::context::set(call, body).await,
+        Operation::AdminClearContextLimits => admin_limits::context::clear(call).await,
+        Operation::AdminGetIdentityLimits => admin_limits::identity::get(call).await,
+        Operation::AdminSetIdentityLimits => admin_limits::identity::set(call, body).await,
+        Operation::AdminClearIdentityLimits => admin_limits::identity::clear(call).await,
+        Operation::AdminGetIdentityContextLimits => admin_limits::identity_context::get(call).await,
+        Operation::AdminSetIdentityContextLimits => admin_limits::identity_context::set(call, body).await,
+        Operation::AdminClearIdentityContextLimits => admin_limits::identity_context::clear(call).await,
+        Operation::AdminGetIpLimits => admin_limits::defaults::get_ip(call).await,
+        Operation::AdminSetIpLimits => admin_limits::defaults::set_ip(call, body).await,
+        Operation::AdminClearIpLimits => admin_limits::defaults::clear_ip(call).await,
+        Operation::AdminGetDefaultLimits => admin_limits::defaults::get(call).await,
+        Operation::AdminSetDefaultLimits => admin_limits::defaults::set(call, body).await,
+        Operation::AdminClearDefaultLimits => admin_limits::defaults::clear(call).await,
+        Operation::AdminGetTenantLimits => admin_limits::tenant::get(call).await,
+        Operation::AdminSetTenantLimits => admin_limits::tenant::set(call, body).await,
+        Operation::AdminClearTenantLimits => admin_limits::tenant::clear(call).await,
         Operation::Health => Ok(health::health()),
         Operation::HealthLive => Ok(health::live()),
         Operation::HealthReady => Ok(health::ready(call)),

@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::contexts::{Context, MAX_ROTATION_DAYS, NewContext, RotationPolicy, StoredVersion, new_context};
 use crate::crypto::{Algorithm, AlgorithmSet, KeyId};
 use crate::id::ContextId;
+use crate::limits::Cost;
 use crate::name::Name;
 use crate::store::{self, ContextUpdate, Store};
 
@@ -132,7 +133,7 @@ impl From<Context> for ContextView {
     responses((status = 200, body = ContextPage), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let query: ListQuery = extract::query(call.query)?;
     let limit = page_size(query.limit)?;
     let found = call.app.store.contexts(call.tenant(), query.deleted, query.after.as_ref(), limit).await?;
@@ -150,7 +151,7 @@ pub(super) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Erro
     responses((status = 201, body = ContextView), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn create<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let request: CreateContext = extract::json(body)?;
     let name: Name = request.name.parse().map_err(|error| invalid("name", error))?;
     call.facts.context = Some(name.clone());
@@ -203,7 +204,7 @@ async fn store_new<S: Store>(call: &Call<'_, S>, new: NewContext) -> Result<Stor
     responses((status = 200, body = ContextView), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn get<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let name = named(call)?;
     found(call.app.store.context(call.tenant(), &name).await?)
 }
@@ -218,7 +219,7 @@ pub(super) async fn get<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error
     responses((status = 200, body = ContextView), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn update<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let name = named(call)?;
     let request: UpdateContext = extract::json(body)?;
     if let Some(description) = &request.description {
@@ -275,7 +276,7 @@ pub(super) async fn restore<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, E
 }
 
 async fn set_deleted<S: Store>(call: &mut Call<'_, S>, deleted: bool) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let name = named(call)?;
     let now = call.app.clock.now();
     let changed = call.app.store.set_context_deleted(call.tenant(), &name, deleted, now).await?;

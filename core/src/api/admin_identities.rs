@@ -6,6 +6,7 @@ use super::{Call, Error, Reply, extract, reply};
 use crate::auth::{ContextGrant, Identity, Role, ScopeSet};
 use crate::clock::Timestamp;
 use crate::id::IdentityId;
+use crate::limits::Cost;
 use crate::name::Name;
 use crate::store::{self, Store};
 
@@ -106,7 +107,7 @@ impl From<&Identity> for IdentityView {
     responses((status = 200, body = IdentityPage), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let query: ListQuery = extract::query(call.query)?;
     let limit = page_size(query.limit)?;
     let found = call.app.store.identities(call.tenant(), query.after.as_ref(), limit).await?;
@@ -124,7 +125,7 @@ pub(super) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Erro
     responses((status = 201, body = IdentityView), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn create<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let request: CreateIdentity = extract::json(body)?;
     let role = request.role.as_deref().map_or(Ok(Role::Service), parse_role)?;
     let scopes = request.scopes.as_deref().map(parse_scopes).transpose()?;
@@ -153,7 +154,7 @@ pub(super) async fn create<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Res
     responses((status = 200, body = IdentityView), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn get<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     Ok(reply(&IdentityView::from(&identity(call).await?)))
 }
 
@@ -167,7 +168,7 @@ pub(super) async fn get<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error
     responses((status = 200, body = IdentityView), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn update<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let request: UpdateIdentity = extract::json(body)?;
     let mut identity = identity(call).await?;
     // As it is, and below as it would be: neither may be out of the caller's reach.
@@ -207,7 +208,7 @@ pub(super) async fn update<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Res
     responses((status = 200, body = IdentityView), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn delete<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let identity = identity(call).await?;
     check(call, &identity)?;
     if identity.subject.is_some() {

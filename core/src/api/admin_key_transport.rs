@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::contexts::{Context, KeyState, StoredVersion, TRANSPORT_KEY_LIFETIME};
 use crate::crypto::{self, ContextKey, KeyId, KeyVersion, Purpose, TransportKey, transport};
 use crate::keyring;
+use crate::limits::Cost;
 use crate::secret::Secret;
 use crate::store::{self, Store};
 
@@ -79,7 +80,7 @@ pub(crate) struct ExportReply<'a> {
     responses((status = 201, body = TransportKeyReply), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn make_transport_key<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let context = context(call).await?;
     let key = call.app.make_rsa_key(TransportKey::generate).await?;
     for _ in 0..UPDATE_ATTEMPTS {
@@ -117,7 +118,7 @@ pub(super) async fn make_transport_key<S: Store>(call: &mut Call<'_, S>) -> Resu
     responses((status = 200, body = RotateReply), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn import<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let request: ImportRequest<'_> = extract::json(body)?;
     let wrapped_key = request.wrapped_key.decode("wrapped_key")?;
     let context = context(call).await?;
@@ -150,7 +151,7 @@ pub(super) async fn import<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Res
     responses((status = 200, body = ExportReply<'_>), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn export<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let request: ExportRequest<'_> = extract::json(body)?;
     let to = request.public_key_pem.as_str();
     // Before the lookup, so that what the audit trail says of a refusal is complete.

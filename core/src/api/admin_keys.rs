@@ -10,6 +10,7 @@ use super::{Call, Error, Reply, extract, reply};
 use crate::clock::Timestamp;
 use crate::contexts::{Context, KeyState, KeyVersionStatus, Rotation, StoredVersion, next_version};
 use crate::crypto::{ContextKey, KekId, KeyId, KeyVersion, Origin, Purpose};
+use crate::limits::Cost;
 use crate::name::Name;
 use crate::store::{StateChange, Store};
 
@@ -135,7 +136,7 @@ struct ListQuery {
     responses((status = 200, body = RotateReply), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn rotate<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let name = named(call)?;
     let rotation = rotate_to(call, &name, None).await?;
     let (key_version, previous_version) = (rotation.next.version.version, rotation.previous);
@@ -157,7 +158,7 @@ pub(super) async fn rotate<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Er
     responses((status = 200, body = KeyVersionPage), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let query: ListQuery = extract::query(call.query)?;
     let limit = page_size(query.limit)?;
     let context = context(call).await?;
@@ -179,7 +180,7 @@ pub(super) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Erro
     responses((status = 200, body = KeyVersionView), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn set_state<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let request: SetKeyState = extract::json(body)?;
     let to = KeyState::from_name(&request.state)
         .ok_or_else(|| invalid("state", "one of decrypt_only, disabled, scheduled_for_destruction"))?;

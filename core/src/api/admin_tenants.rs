@@ -8,6 +8,7 @@ use crate::auth::{ContextGrant, DEFAULT_TTL, Identity, Narrowing, Role};
 use crate::clock::Timestamp;
 use crate::contexts::default_contexts;
 use crate::id::{IdentityId, TenantId};
+use crate::limits::Cost;
 use crate::name::Name;
 use crate::store::{self, NewTenant, Store, Tenant, TenantRecord, TenantUpdate};
 
@@ -91,8 +92,9 @@ struct ListQuery {
 
 impl From<TenantRecord> for TenantView {
     fn from(record: TenantRecord) -> Self {
-        let TenantRecord { tenant: Tenant { id, name }, description, enabled, created_at, updated_at } =
-            record;
+        let TenantRecord {
+            tenant: Tenant { id, name }, description, enabled, created_at, updated_at, ..
+        } = record;
         Self { id, name, description, enabled, created_at, updated_at }
     }
 }
@@ -109,7 +111,7 @@ impl From<TenantRecord> for TenantView {
     responses((status = 200, body = TenantPage), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let query: ListQuery = extract::query(call.query)?;
     let limit = page_size(query.limit)?;
     let found = call.app.store.tenants(query.after.as_ref(), limit).await?;
@@ -128,7 +130,7 @@ pub(super) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Erro
     responses((status = 201, body = CreatedTenant<'_>), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn create<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let request: CreateTenant = extract::json(body)?;
     let name = request.name.parse().map_err(|error| invalid("name", error))?;
     let admin = request.admin.as_deref().unwrap_or(ADMIN).parse().map_err(|error| invalid("admin", error))?;
@@ -146,7 +148,8 @@ pub(super) async fn create<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Res
         "tenant {name} ({id}) with identity {} ({}), token {}",
         admin.name, admin.id, issued.id
     ));
-    let record = TenantRecord { tenant, description, enabled: true, created_at: now, updated_at: now };
+    let record =
+        TenantRecord { tenant, description, enabled: true, limits: None, created_at: now, updated_at: now };
     Ok(created(&CreatedTenant {
         tenant: record.into(),
         admin: TenantAdmin { id: admin.id, name: &admin.name },
@@ -181,7 +184,7 @@ async fn store_new<S: Store>(call: &Call<'_, S>, new: &mut NewTenant) -> Result<
     responses((status = 200, body = TenantView), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn get<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     Ok(reply(&TenantView::from(tenant(call).await?)))
 }
 
@@ -195,7 +198,7 @@ pub(super) async fn get<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error
     responses((status = 200, body = TenantView), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn update<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let request: UpdateTenant = extract::json(body)?;
     request.description.as_deref().map(check_description).transpose()?;
     let id = tenant(call).await?.tenant.id;
@@ -220,7 +223,7 @@ pub(super) async fn update<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Res
     responses((status = 200, body = TenantView), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn revoke_tokens<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let record = tenant(call).await?;
     call.app.store.revoke_tokens_of_tenant(record.tenant.id, call.app.clock.now()).await?;
     call.app.changed().await;
@@ -228,7 +231,7 @@ pub(super) async fn revoke_tokens<S: Store>(call: &mut Call<'_, S>) -> Result<Re
 }
 
 /// The tenant that the path names.
-async fn tenant<S: Store>(call: &mut Call<'_, S>) -> Result<TenantRecord, Error> {
+pub(super) async fn tenant<S: Store>(call: &mut Call<'_, S>) -> Result<TenantRecord, Error> {
     let name: Name = call.parameter(0).parse().map_err(|_| Error::TenantNotFound)?;
     let record = call.app.store.tenant(&name).await?.ok_or(Error::TenantNotFound)?;
     call.facts.detail = Some(format!("tenant {name} ({})", record.tenant.id));

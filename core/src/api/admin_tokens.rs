@@ -13,6 +13,7 @@ use crate::auth::{
 };
 use crate::clock::Timestamp;
 use crate::id::FamilyId;
+use crate::limits::Cost;
 use crate::secret::Secret;
 use crate::store::{Opening, Revocation, Store};
 
@@ -97,7 +98,7 @@ pub(crate) struct RevokedToken<'a> {
     responses((status = 200, body = TokenReply<'_>), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn issue<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let request: IssueToken = if body.is_empty() { IssueToken::default() } else { extract::json(body)? };
     let identity = identity(call).await?;
     check(call, &identity)?;
@@ -175,7 +176,7 @@ pub(super) async fn open_family<S: Store>(
     responses((status = 200, body = RefreshTokenList), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let identity = identity(call).await?;
     let families = call.app.store.families(identity.tenant, identity.id, call.app.clock.now()).await?;
     let view = |family: RefreshFamily| RefreshTokenView {
@@ -203,7 +204,7 @@ pub(super) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Erro
     responses((status = 200, body = RevokedToken<'_>), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn revoke<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let identity = identity(call).await?;
     check(call, &identity)?;
     let sent = call.parameter(1);
@@ -245,7 +246,7 @@ pub(super) async fn revoke<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Er
     responses((status = 200, body = IdentityView), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn revoke_all<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let identity = identity(call).await?;
     check(call, &identity)?;
     let updated = store(call, &identity, true).await?;

@@ -11,6 +11,7 @@ use crate::auth::{
 use crate::clock::Timestamp;
 use crate::crypto::random;
 use crate::id::IdentityId;
+use crate::limits::Cost;
 use crate::name::Name;
 use crate::store::{self, Store};
 
@@ -72,7 +73,7 @@ pub(crate) struct RegisterReply<'a> {
     responses((status = 200, body = RegisterReply<'_>), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn register<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let request: RegisterRequest = extract::json(body)?;
     let environment = request.environment.as_deref().unwrap_or(DEVELOPMENT);
     let application = Application::new(&request.app_name, environment)

@@ -11,6 +11,7 @@ use super::encrypt::{choose_algorithm, count_messages, seal};
 use super::{Call, Error, Reply, extract, rewrap};
 use crate::crypto::{KeyVersion, envelope};
 use crate::keyring::LoadedKey;
+use crate::limits::Cost;
 use crate::store::Store;
 
 /// Most items of a batch.
@@ -76,11 +77,12 @@ pub(crate) struct DecryptItem<'a> {
 )]
 pub(super) async fn encrypt<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
     let request: BatchRequest<'_, EncryptItem<'_>> = extract::json(body)?;
-    let cost = cost(call, &request.items)?;
+    let cost =
+        cost(call, &request.items, |item| item.plaintext.decoded_length("plaintext").unwrap_or_default())?;
     let key = call.encryption_key(request.context.as_str()).await?;
     let algorithm = choose_algorithm(key.context(), request.algorithm_override.as_ref())?;
     call.charge(Some(key.context()), cost).await?;
-    count_messages(call, &key, algorithm, cost.into()).await?;
+    count_messages(call, &key, algorithm, cost.items.into()).await?;
 
     let mut outcome = Outcome::new(request.items.len(), request.fail_fast);
     for item in &request.items {
@@ -109,7 +111,7 @@ pub(super) async fn encrypt<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Re
 )]
 pub(super) async fn decrypt<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
     let request: BatchRequest<'_, DecryptItem<'_>> = extract::json(body)?;
-    let cost = cost(call, &request.items)?;
+    let cost = cost(call, &request.items, |item| plaintext_len(&item.ciphertext))?;
     refuse_override(&request)?;
     let current = call.encryption_key(request.context.as_str()).await?;
     call.charge(Some(current.context()), cost).await?;
@@ -140,11 +142,11 @@ pub(super) async fn decrypt<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Re
 )]
 pub(super) async fn rewrap<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
     let request: BatchRequest<'_, DecryptItem<'_>> = extract::json(body)?;
-    let cost = cost(call, &request.items)?;
+    let cost = cost(call, &request.items, |item| plaintext_len(&item.ciphertext))?;
     refuse_override(&request)?;
     let current = call.encryption_key(request.context.as_str()).await?;
     call.charge(Some(current.context()), cost).await?;
-    count_messages(call, &current, current.context().algorithm, cost.into()).await?;
+    count_messages(call, &current, current.context().algorithm, cost.items.into()).await?;
 
     let mut outcome = Outcome::new(request.items.len(), request.fail_fast);
     for item in &request.items {
@@ -161,15 +163,29 @@ pub(super) async fn rewrap<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Res
     Ok(outcome.reply(call))
 }
 
-/// The number of items, which is what the batch costs.
-fn cost<S: Store, Item>(call: &mut Call<'_, S>, items: &[Item]) -> Result<u32, Error> {
+/// The number of items, and the sum of their plaintexts' lengths. An item that cannot be worked on has none.
+fn cost<S: Store, Item>(
+    call: &mut Call<'_, S>,
+    items: &[Item],
+    plaintext_len: impl Fn(&Item) -> usize,
+) -> Result<Cost, Error> {
     match u32::try_from(items.len()) {
         Ok(count) if count > 0 && items.len() <= MAX_ITEMS => {
             call.facts.items = count;
-            Ok(count)
+            Ok(Cost { items: count, bytes: items.iter().map(|item| plaintext_len(item) as u64).sum() })
         }
         _ => Err(Error::BatchSize(MAX_ITEMS)),
     }
+}
+
+/// How long the plaintext of a ciphertext in base64 is, by its first bytes and its length.
+fn plaintext_len(ciphertext: &Text<'_>) -> usize {
+    // 32 characters are 24 bytes: the prefix.
+    let start =
+        ciphertext.as_str().get(..32).and_then(|start| base64_simd::STANDARD.decode_to_vec(start).ok());
+    let prefix = start.and_then(|start| envelope::Prefix::from_bytes(start.first_chunk()?).ok());
+    let length = ciphertext.decoded_length("ciphertext").unwrap_or_default();
+    prefix.map_or(0, |prefix| prefix.plaintext_len(length))
 }
 
 fn refuse_override<Item>(request: &BatchRequest<'_, Item>) -> Result<(), Error> {

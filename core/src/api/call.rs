@@ -10,7 +10,7 @@ use crate::contexts::Context;
 use crate::crypto::{Kek, KeyVersion};
 use crate::id::{IdentityId, TenantId};
 use crate::keyring::LoadedKey;
-use crate::limits::{Dimension, Level, NotTaken, Refusal, RefusalKind};
+use crate::limits::{Cost, DefaultPolicies, Dimension, Level, NotTaken, Refusal, RefusalKind, Selection};
 use crate::name::Name;
 use crate::store::Store;
 
@@ -82,24 +82,11 @@ impl<S: Store> Call<'_, S> {
         self.principal().identity().tenant
     }
 
-    /// Takes `cost` from the limits per address, identity and, where one is used, context.
-    pub(crate) async fn charge(&mut self, context: Option<&Context>, cost: u32) -> Result<(), Error> {
+    /// Takes `cost` from all limits that the caller, its address and, where one is used, the context have.
+    pub(crate) async fn charge(&mut self, context: Option<&Context>, cost: Cost) -> Result<(), Error> {
         self.facts.charged = true;
-        let limits = &self.app.limits;
-        let Some(principal) = self.principal else {
-            self.facts.levels = limits.take(&[Dimension::ip_of_stranger(self.address)], cost).await?;
-            return Ok(());
-        };
-        let identity = principal.identity();
-        let ip = Dimension::ip(identity.tenant, self.address);
-        let who = Dimension::Identity(identity.tenant, identity.id);
-        let taken = match context {
-            Some(context) => {
-                limits.take(&[ip, who, Dimension::Context(context.tenant, context.id)], cost).await
-            }
-            None => limits.take(&[ip, who], cost).await,
-        };
-        match taken {
+        let stored = self.app.keyring.default_limits();
+        match self.app.limits.take(&self.selection(&stored, context, cost)).await {
             Ok(levels) => {
                 self.facts.levels = levels;
                 Ok(())
@@ -108,7 +95,7 @@ impl<S: Store> Call<'_, S> {
                 self.facts.levels.clone_from(&refusal.levels);
                 if refusal.kind == RefusalKind::NeverFits {
                     // Waiting does not help, so nothing would stop its repetition: it costs as any request that fails.
-                    let levels = limits.take(&[ip, who], 1).await?;
+                    let levels = self.app.limits.take(&self.selection(&stored, None, Cost::ONE)).await?;
                     if self.facts.levels.is_empty() {
                         self.facts.levels = levels;
                     }
@@ -119,9 +106,37 @@ impl<S: Store> Call<'_, S> {
         }
     }
 
+    /// The buckets of a request like this one.
+    pub(crate) fn selection<'a>(
+        &'a self,
+        stored: &'a DefaultPolicies,
+        context: Option<&'a Context>,
+        cost: Cost,
+    ) -> Selection<'a> {
+        let mut selection = self.app.limits.select(stored, self.route.operation.class(), cost);
+        let Some(principal) = self.principal else {
+            selection.add(Dimension::ip_of_stranger(self.address), None, 0);
+            return selection;
+        };
+        let identity = principal.identity();
+        selection.add_ip(identity.tenant, self.address);
+        let context_id = context.map(|context| context.id);
+        selection.add_identity((identity.tenant, identity.id), principal.limits(), context_id);
+        if let Some(context) = context {
+            selection.in_context(&context.name);
+            selection.add(Dimension::Context(context.tenant, context.id), context.limits.as_deref(), 0);
+        }
+        selection
+    }
+
     /// Takes from the limit of the identity that a credential in the body is of. The address has paid already.
     pub(crate) async fn charge_identity(&mut self, tenant: TenantId, id: IdentityId) -> Result<(), Error> {
-        let taken = self.app.limits.take(&[Dimension::Identity(tenant, id)], 1).await;
+        let status = self.app.keyring.identity(tenant, id).await?;
+        let policies = status.map(|status| status.limits.clone()).unwrap_or_default();
+        let stored = self.app.keyring.default_limits();
+        let mut selection = self.app.limits.select(&stored, self.route.operation.class(), Cost::ONE);
+        selection.add_identity((tenant, id), &policies, None);
+        let taken = self.app.limits.take(&selection).await;
         match &taken {
             Ok(levels) | Err(NotTaken::Refused(Refusal { levels, .. })) => {
                 self.facts.levels.extend_from_slice(levels);
@@ -133,8 +148,7 @@ impl<S: Store> Call<'_, S> {
 
     /// Takes from the limit of those who bring bad credentials, which refuses nobody else.
     pub(crate) async fn charge_failed_authentication(&mut self) -> Result<(), Error> {
-        let dimension = Dimension::failed_authentication(self.address);
-        let taken = self.app.limits.take(&[dimension], 1).await;
+        let taken = self.app.take_failed_authentication(self.address).await;
         if let Err(NotTaken::Refused(refusal)) = &taken {
             self.facts.levels.clone_from(&refusal.levels);
         }

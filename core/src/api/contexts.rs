@@ -10,6 +10,7 @@ use crate::clock::Timestamp;
 use crate::contexts::Context;
 use crate::crypto::{Algorithm, AlgorithmSet};
 use crate::id::IdentityId;
+use crate::limits::Cost;
 use crate::name::Name;
 use crate::store::Store;
 
@@ -57,7 +58,7 @@ pub(crate) struct UsableContext {
     #[schema(value_type = Vec<String>)]
     allowed_algorithms: AlgorithmSet,
     /// Most items that a batch can have before a limit refuses it for good.
-    max_batch: u32,
+    max_batch: usize,
 }
 
 #[derive(Deserialize)]
@@ -79,7 +80,7 @@ struct ListQuery {
     responses((status = 200, body = ContextList<'_>), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let query: ListQuery = extract::query(call.query)?;
     let limit = page_size(query.limit)?;
     let contexts = match call.principal().contexts() {
@@ -89,8 +90,7 @@ pub(super) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Erro
         ContextGrant::Named(names) => named(call, &names, query.after.as_ref(), limit).await?,
     };
     let next = next_page(&contexts, limit, |context| &context.name);
-    let max_batch = call.app.limits.largest_cost().min(u32::try_from(MAX_ITEMS).expect("a small constant"));
-    let contexts = contexts.into_iter().map(|context| usable(context, max_batch)).collect();
+    let contexts = contexts.into_iter().map(|context| usable(call, context)).collect();
     Ok(reply(&ContextList { identity: caller(call.principal()), contexts, next }))
 }
 
@@ -124,7 +124,10 @@ fn caller(principal: &Principal) -> Caller<'_> {
     }
 }
 
-fn usable(context: Context, max_batch: u32) -> UsableContext {
+fn usable<S: Store>(call: &Call<'_, S>, context: Context) -> UsableContext {
+    let stored = call.app.keyring.default_limits();
+    let largest = call.selection(&stored, Some(&context), Cost::ONE).largest_batch();
+    let max_batch = usize::try_from(largest).map_or(MAX_ITEMS, |largest| largest.min(MAX_ITEMS));
     let Context { name, description, algorithm, allowed_algorithms, .. } = context;
     UsableContext { name, description, algorithm, allowed_algorithms, max_batch }
 }

@@ -5,6 +5,7 @@ use super::body::{Base64, Text, decode_optional};
 use super::encrypt::count_messages;
 use super::{Call, Error, Reply, extract, reply};
 use crate::crypto::{KeyId, KeyVersion, envelope, random};
+use crate::limits::Cost;
 use crate::store::Store;
 
 /// What kind of data key.
@@ -65,7 +66,7 @@ pub(super) async fn datakey<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Re
     };
     let key = call.encryption_key(request.context.as_str()).await?;
     let (context, algorithm) = (key.context(), key.context().algorithm);
-    call.charge(Some(context), 1).await?;
+    call.charge(Some(context), Cost::ONE).await?;
     let associated_data = decode_optional(request.associated_data.as_ref(), "associated_data")?;
     count_messages(call, &key, algorithm, 1).await?;
 

@@ -6,6 +6,7 @@ use super::body::{Base64, Text, decode_optional};
 use super::{Call, Error, Reply, extract, reply};
 use crate::crypto::{KeyVersion, envelope};
 use crate::keyring::LoadedKey;
+use crate::limits::Cost;
 use crate::name::Name;
 use crate::store::Store;
 
@@ -51,9 +52,11 @@ pub(crate) struct DecryptReply<'a> {
 pub(super) async fn decrypt<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
     let request: DecryptRequest<'_> = extract::json(body)?;
     let mut ciphertext = request.ciphertext.decode("ciphertext")?;
-    let key = decryption_key(call, envelope::Prefix::parse(&ciphertext)?).await?;
+    let prefix = envelope::Prefix::parse(&ciphertext)?;
+    let key = decryption_key(call, prefix).await?;
     require_context(&key, request.context.as_ref().map(Text::as_str))?;
-    call.charge(Some(key.context()), 1).await?;
+    let bytes = prefix.plaintext_len(ciphertext.len()) as u64;
+    call.charge(Some(key.context()), Cost { items: 1, bytes }).await?;
     let associated_data = decode_optional(request.associated_data.as_ref(), "associated_data")?;
     let keys = key.decryption_keys().ok_or(Error::KeyVersionDisabled)?;
     let plaintext = envelope::open_in_place(keys, &mut ciphertext, &associated_data)?;

@@ -8,6 +8,7 @@ use super::{Call, Error, Reply, extract, reply};
 use crate::contexts::Context;
 use crate::crypto::{Algorithm, KeyId, KeyVersion, envelope};
 use crate::keyring::LoadedKey;
+use crate::limits::Cost;
 use crate::store::Store;
 
 /// What to encrypt, and how.
@@ -95,7 +96,8 @@ pub(super) async fn encrypt<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Re
     let request: EncryptRequest<'_> = extract::json(body)?;
     let key = call.encryption_key(request.context.as_str()).await?;
     let algorithm = choose_algorithm(key.context(), request.algorithm_override.as_ref())?;
-    call.charge(Some(key.context()), 1).await?;
+    let bytes = request.plaintext.decoded_length("plaintext")? as u64;
+    call.charge(Some(key.context()), Cost { items: 1, bytes }).await?;
     count_messages(call, &key, algorithm, 1).await?;
     let associated_data = decode_optional(request.associated_data.as_ref(), "associated_data")?;
     let (ciphertext, length) = seal(&key, algorithm, &request.plaintext, &associated_data)?;

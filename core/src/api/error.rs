@@ -4,7 +4,7 @@ use crate::auth::{IssueError, MAX_FAMILIES, MAX_REVOKED, ProviderError, Scope, T
 use crate::contexts::KeyState;
 use crate::crypto::{self, Algorithm, AlgorithmSet};
 use crate::keyring;
-use crate::limits::{NotTaken, Refusal, RefusalKind};
+use crate::limits::{Counts, InvalidDocument, Level, NotTaken, Refusal, RefusalKind, WindowId};
 use crate::store;
 
 /// Why a request was not done. What each means in HTTP stands in `respond.rs` alone.
@@ -137,6 +137,9 @@ pub enum Error {
     /// The body is not what the route takes.
     #[error("{0}")]
     InvalidRequest(String),
+    /// The body is JSON, and no policy.
+    #[error(transparent)]
+    InvalidLimit(InvalidDocument),
     /// A binary field is not base64.
     #[error(
         "`{0}` is not standard base64 (RFC 4648 section 4): A-Z, a-z, 0-9, `+` and `/`, filled up with `=` to a multiple of 4 \
@@ -273,16 +276,32 @@ const fn signing_key_conflict(state: KeyState) -> &'static str {
 }
 
 fn refusal(refusal: &Refusal) -> String {
-    let (name, quota) = (refusal.level.dimension.name(), refusal.level.quota);
+    let Level { bucket, quota, .. } = *refusal.level;
+    let dimension = bucket.dimension.kind().name();
+    let (limit, seconds, burst) = (quota.limit(), quota.seconds(), quota.burst());
+    let what = match bucket.window.counts {
+        Counts::Items => "items",
+        Counts::Requests => "requests",
+        Counts::Bytes => "bytes",
+    };
     match refusal.kind {
-        RefusalKind::Exhausted { retry_after_secs } => format!(
-            "the limit per {name} is exhausted ({} requests per minute, burst {}); try again in {retry_after_secs} s",
-            quota.requests_per_minute(),
-            quota.burst(),
+        RefusalKind::Exhausted { retry_after_secs } if bucket.window == WindowId::MAIN => format!(
+            "the limit per {dimension} is exhausted ({limit} requests per minute, burst {burst}); try again in \
+             {retry_after_secs} s"
+        ),
+        RefusalKind::Exhausted { retry_after_secs } => {
+            let of = bucket.window.class.map_or(String::new(), |class| format!("{} ", class.name()));
+            format!(
+                "the {of}limit per {dimension} is exhausted ({limit} {what} per {seconds} s, burst {burst}); try again \
+                 in {retry_after_secs} s"
+            )
+        }
+        RefusalKind::NeverFits if bucket.window.counts == Counts::Bytes => format!(
+            "this is more plaintext than the limit per {dimension} ever allows at once; send at most {burst} bytes, and \
+             with Content-Length"
         ),
         RefusalKind::NeverFits => format!(
-            "this costs more than the limit per {name} ever allows at once; send at most {} items in a batch",
-            quota.burst(),
+            "this costs more than the limit per {dimension} ever allows at once; send at most {burst} items in a batch"
         ),
     }
 }

@@ -9,10 +9,12 @@ use serde_json::error::Category;
 use super::Error;
 use super::body::Text;
 use crate::contexts::MAX_DESCRIPTION;
+use crate::limits::{ParsePolicyError, Policy};
 use crate::name::Name;
 
 const DEFAULT_PAGE: u32 = 100;
 const MAX_PAGE: u32 = 1000;
+const EMPTY: &str = "the body is empty; send a JSON object";
 
 /// Parses a JSON body.
 ///
@@ -21,9 +23,31 @@ const MAX_PAGE: u32 = 1000;
 /// [`Error::InvalidRequest`] that says where and what, and repeats nothing of the body.
 pub(super) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Error> {
     if body.is_empty() {
-        return Err(Error::InvalidRequest("the body is empty; send a JSON object".to_owned()));
+        return Err(Error::InvalidRequest(EMPTY.to_owned()));
     }
     serde_json::from_slice(body).map_err(|error| Error::InvalidRequest(describe(&error)))
+}
+
+/// The longest body that describes limits, in bytes.
+const MAX_POLICY: usize = 16 * 1024;
+
+/// Parses a body that describes limits.
+///
+/// # Errors
+///
+/// [`Error::InvalidLimit`], which names the field and what it may be, or [`Error::InvalidRequest`] if it is no JSON.
+/// [`Error::BodyTooLarge`] if it is longer than any policy, as what is wrong in it is looked for in memory.
+pub(super) fn policy(body: &[u8]) -> Result<Policy, Error> {
+    if body.len() > MAX_POLICY {
+        return Err(Error::BodyTooLarge);
+    }
+    if body.is_empty() {
+        return Err(Error::InvalidRequest(EMPTY.to_owned()));
+    }
+    Policy::from_json(body).map_err(|error| match error {
+        ParsePolicyError::NotJson(error) => Error::InvalidRequest(describe(&error)),
+        ParsePolicyError::Invalid(invalid) => Error::InvalidLimit(invalid),
+    })
 }
 
 /// Parses the query string.

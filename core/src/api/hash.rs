@@ -4,6 +4,7 @@ use subtle::ConstantTimeEq;
 use super::body::{Base64, Text};
 use super::{Call, Error, Reply, extract, reply};
 use crate::crypto::HashAlgorithm;
+use crate::limits::Cost;
 use crate::store::Store;
 
 /// What to hash.
@@ -68,7 +69,7 @@ pub(crate) struct HashVerifyReply {
     responses((status = 200, body = HashReply<'_>), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn hash<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let request: HashRequest<'_> = extract::json(body)?;
     let algorithm = algorithm(request.algorithm.as_ref())?;
     let data = request.data.decode("data")?;
@@ -91,7 +92,7 @@ pub(super) async fn hash<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Resul
     responses((status = 200, body = HashVerifyReply), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn verify<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let request: HashVerifyRequest<'_> = extract::json(body)?;
     let algorithm = algorithm(request.algorithm.as_ref())?;
     let expected = request.expected_digest.decode_hex_or_base64("expected_digest")?;

@@ -7,6 +7,7 @@ use super::extract::invalid;
 use super::{Call, Error, Reply, extract, reply};
 use crate::crypto::{KeyVersion, MacAlgorithm, MacKey};
 use crate::keyring::LoadedKey;
+use crate::limits::Cost;
 use crate::store::Store;
 
 /// Most versions of a context's key that are tried for a tag whose version nobody knows.
@@ -134,12 +135,12 @@ pub(super) async fn mac<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result
     let algorithm = algorithm(request.algorithm.as_ref())?;
     let (tag, key_version) = match source(algorithm, request.key.as_ref(), request.context.as_ref())? {
         Source::Caller(key) => {
-            call.charge(None, 1).await?;
+            call.charge(None, Cost::ONE).await?;
             (key.tag(&data(call, &request.data)?), None)
         }
         Source::Context(name) => {
             let key = call.encryption_key(name).await?;
-            call.charge(Some(key.context()), 1).await?;
+            call.charge(Some(key.context()), Cost::ONE).await?;
             let keys = key.encryption_keys().ok_or(Error::KeyVersionDisabled)?;
             let tag = keys.mac(algorithm)?.tag(&data(call, &request.data)?);
             key.count_encrypts(1);
@@ -172,12 +173,12 @@ pub(super) async fn verify<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Res
             return Err(Error::InvalidRequest("`key_version` is of a `context`'s key".to_owned()));
         }
         Source::Caller(key) => {
-            call.charge(None, 1).await?;
+            call.charge(None, Cost::ONE).await?;
             (key.verify(&data(call, &request.data)?, &tag), None)
         }
         Source::Context(name) => {
             let current = call.encryption_key(name).await?;
-            call.charge(Some(current.context()), 1).await?;
+            call.charge(Some(current.context()), Cost::ONE).await?;
             let data = data(call, &request.data)?;
             let made_by = match request.key_version {
                 Some(version) => {
@@ -209,7 +210,7 @@ pub(super) async fn verify<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Res
     responses((status = 200, body = MacKeyReply<'_>), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn generate_key<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let request: MacKeyRequest<'_> = extract::json(body)?;
     let algorithm = algorithm(request.algorithm.as_ref())?;
     let key = algorithm.generate_key()?;

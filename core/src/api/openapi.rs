@@ -7,9 +7,9 @@ use utoipa::OpenApi;
 
 use super::respond::{HTML, JSON, Problem};
 use super::{
-    Reply, admin_contexts, admin_identities, admin_key_transport, admin_keys, admin_tenants, admin_tokens,
-    applications, batch, contexts, datakey, decrypt, encrypt, hash, health, key_bundle, mac, random, respond,
-    rewrap, signatures, stream, tokens,
+    Reply, admin_contexts, admin_identities, admin_key_transport, admin_keys, admin_limits, admin_tenants,
+    admin_tokens, applications, batch, contexts, datakey, decrypt, encrypt, hash, health, key_bundle, mac,
+    random, respond, rewrap, signatures, stream, tokens,
 };
 
 /// What every route can answer besides its success.
@@ -85,6 +85,27 @@ pub(crate) struct AnyProblem(Problem<'static>);
         admin_tenants::get,
         admin_tenants::update,
         admin_tenants::revoke_tokens,
+        admin_limits::overview::list,
+        admin_limits::exhausted::list,
+        admin_limits::identity::reset,
+        admin_limits::context::get,
+        admin_limits::context::set,
+        admin_limits::context::clear,
+        admin_limits::identity::get,
+        admin_limits::identity::set,
+        admin_limits::identity::clear,
+        admin_limits::identity_context::get,
+        admin_limits::identity_context::set,
+        admin_limits::identity_context::clear,
+        admin_limits::defaults::get_ip,
+        admin_limits::defaults::set_ip,
+        admin_limits::defaults::clear_ip,
+        admin_limits::defaults::get,
+        admin_limits::defaults::set,
+        admin_limits::defaults::clear,
+        admin_limits::tenant::get,
+        admin_limits::tenant::set,
+        admin_limits::tenant::clear,
         health::health,
         health::live,
         health::ready,

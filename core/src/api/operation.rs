@@ -1,3 +1,5 @@
+use crate::limits::Class;
+
 /// What a route does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
@@ -109,6 +111,48 @@ pub enum Operation {
     AdminUpdateTenant,
     /// Revoke all tokens of a tenant.
     AdminRevokeTenantTokens,
+    /// Show the limits of a tenant.
+    AdminListLimits,
+    /// List the buckets of a tenant that are most exhausted.
+    AdminListExhausted,
+    /// Let an identity begin again with full buckets.
+    AdminResetLimits,
+    /// Show the limits of a context.
+    AdminGetContextLimits,
+    /// Store limits of a context.
+    AdminSetContextLimits,
+    /// Forget the limits of a context.
+    AdminClearContextLimits,
+    /// Show the limits of an identity.
+    AdminGetIdentityLimits,
+    /// Store limits of an identity.
+    AdminSetIdentityLimits,
+    /// Forget the limits of an identity.
+    AdminClearIdentityLimits,
+    /// Show the limits of an identity in a context.
+    AdminGetIdentityContextLimits,
+    /// Store limits of an identity in a context.
+    AdminSetIdentityContextLimits,
+    /// Forget the limits of an identity in a context.
+    AdminClearIdentityContextLimits,
+    /// Show the limits of client addresses.
+    AdminGetIpLimits,
+    /// Store limits of client addresses.
+    AdminSetIpLimits,
+    /// Forget the limits of client addresses.
+    AdminClearIpLimits,
+    /// Show the limits of all who have none of their own.
+    AdminGetDefaultLimits,
+    /// Store limits of all who have none of their own.
+    AdminSetDefaultLimits,
+    /// Forget the limits of all who have none of their own.
+    AdminClearDefaultLimits,
+    /// Show the limits of a tenant.
+    AdminGetTenantLimits,
+    /// Store limits of a tenant.
+    AdminSetTenantLimits,
+    /// Forget the limits of a tenant.
+    AdminClearTenantLimits,
     /// Whether the process runs.
     HealthLive,
     /// Whether the process should get requests.
@@ -181,6 +225,27 @@ impl Operation {
             Self::AdminGetTenant => "admin.tenants.get",
             Self::AdminUpdateTenant => "admin.tenants.update",
             Self::AdminRevokeTenantTokens => "admin.tenants.revoke-tokens",
+            Self::AdminListLimits => "admin.limits.list",
+            Self::AdminListExhausted => "admin.limits.list-exhausted",
+            Self::AdminResetLimits => "admin.limits.reset",
+            Self::AdminGetContextLimits => "admin.limits.get-context",
+            Self::AdminSetContextLimits => "admin.limits.set-context",
+            Self::AdminClearContextLimits => "admin.limits.clear-context",
+            Self::AdminGetIdentityLimits => "admin.limits.get-identity",
+            Self::AdminSetIdentityLimits => "admin.limits.set-identity",
+            Self::AdminClearIdentityLimits => "admin.limits.clear-identity",
+            Self::AdminGetIdentityContextLimits => "admin.limits.get-identity-context",
+            Self::AdminSetIdentityContextLimits => "admin.limits.set-identity-context",
+            Self::AdminClearIdentityContextLimits => "admin.limits.clear-identity-context",
+            Self::AdminGetIpLimits => "admin.limits.get-ip",
+            Self::AdminSetIpLimits => "admin.limits.set-ip",
+            Self::AdminClearIpLimits => "admin.limits.clear-ip",
+            Self::AdminGetDefaultLimits => "admin.limits.get-default",
+            Self::AdminSetDefaultLimits => "admin.limits.set-default",
+            Self::AdminClearDefaultLimits => "admin.limits.clear-default",
+            Self::AdminGetTenantLimits => "admin.limits.get-tenant",
+            Self::AdminSetTenantLimits => "admin.limits.set-tenant",
+            Self::AdminClearTenantLimits => "admin.limits.clear-tenant",
             Self::Health => "health",
             Self::HealthLive => "health.live",
             Self::HealthReady => "health.ready",
@@ -193,5 +258,42 @@ impl Operation {
     /// Whether the body is a stream of bytes, and the reply too.
     pub const fn is_stream(self) -> bool {
         matches!(self, Self::EncryptStream | Self::DecryptStream | Self::RewrapStream)
+    }
+
+    /// Whose budget it is of, beside those that are for all; [`Class::Admin`] are those of `/api/admin`.
+    pub const fn class(self) -> Option<Class> {
+        match self {
+            Self::Encrypt
+            | Self::Rewrap
+            | Self::BatchEncrypt
+            | Self::BatchRewrap
+            | Self::EncryptStream
+            | Self::RewrapStream
+            | Self::DataKey => Some(Class::Encrypt),
+            Self::Decrypt | Self::BatchDecrypt | Self::DecryptStream => Some(Class::Decrypt),
+            Self::Sign | Self::Mac | Self::GenerateSigningKey => Some(Class::Sign),
+            Self::KeyBundle
+            | Self::Hash
+            | Self::VerifyHash
+            | Self::VerifyMac
+            | Self::GenerateMacKey
+            | Self::Random
+            | Self::ListSigningKeys
+            | Self::GetPublicKey
+            | Self::DeleteSigningKey
+            | Self::RestoreSigningKey
+            | Self::Verify
+            | Self::ListContexts
+            | Self::RefreshToken
+            | Self::RevokeToken
+            | Self::RegisterApplication
+            | Self::Health
+            | Self::HealthLive
+            | Self::HealthReady
+            | Self::HealthDeep
+            | Self::OpenApi
+            | Self::Docs => None,
+            _ => Some(Class::Admin),
+        }
     }
 }

@@ -4,6 +4,7 @@ use zeroize::Zeroizing;
 use super::body::Base64;
 use super::{Call, Error, Reply, extract, reply};
 use crate::crypto::random;
+use crate::limits::Cost;
 use crate::store::Store;
 
 /// Most bytes of one request.
@@ -36,7 +37,7 @@ pub(crate) struct RandomReply<'a> {
     responses((status = 200, body = RandomReply<'_>), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn random<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let request: RandomRequest = extract::json(body)?;
     if !(1..=MAX_BYTES).contains(&request.bytes) {
         return Err(Error::InvalidRequest(format!("`bytes` is 1 to {MAX_BYTES}")));

@@ -196,6 +196,7 @@ const fn status_and_code(error: &Error) -> (StatusCode, &'static str) {
         Error::IdentityNotFound => (StatusCode::NOT_FOUND, "identity_not_found"),
         Error::TenantNotFound => (StatusCode::NOT_FOUND, "tenant_not_found"),
         Error::InvalidRequest(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
+        Error::InvalidLimit(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_limit"),
         Error::InvalidBase64(_) => (StatusCode::BAD_REQUEST, "invalid_base64"),
         Error::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
         Error::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "body_timeout"),

@@ -10,6 +10,7 @@ use super::{Call, Error, Reply, extract, reply};
 use crate::crypto::envelope::{self, Format, Prefix};
 use crate::crypto::{Algorithm, stream};
 use crate::keyring::LoadedKey;
+use crate::limits::Cost;
 use crate::store::Store;
 
 /// What to encrypt again.
@@ -44,7 +45,8 @@ pub(super) async fn rewrap<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Res
     let mut ciphertext = request.ciphertext.decode("ciphertext")?;
     let prefix = Prefix::parse(&ciphertext)?;
     let (old, new) = keys(call, prefix, request.context.as_ref().map(Text::as_str)).await?;
-    call.charge(Some(new.context()), 1).await?;
+    let bytes = prefix.plaintext_len(ciphertext.len()) as u64;
+    call.charge(Some(new.context()), Cost { items: 1, bytes }).await?;
     let associated_data = decode_optional(request.associated_data.as_ref(), "associated_data")?;
     call.facts.key_version = Some(old.version());
     let opened = open(&old, &mut ciphertext, &associated_data)?;

@@ -57,6 +57,8 @@ pub const ROUTES: &[Route] = &{
     const EXPORT: Access = Access::Scope(Scope::KeysExport);
     const IDENTITIES: Access = Access::Scope(Scope::IdentitiesManage);
     const TENANTS: Access = Access::Scope(Scope::TenantsManage);
+    const LIMITS: Access = Access::Scope(Scope::LimitsManage);
+    const LIMIT_DEFAULTS: Access = Access::Scope(Scope::LimitsDefaults);
     [
         route(Method::POST, "/api/v1/crypto/encrypt", Encrypt, ENCRYPT),
         route(Method::POST, "/api/v1/crypto/decrypt", Decrypt, DECRYPT),
@@ -112,6 +114,57 @@ pub const ROUTES: &[Route] = &{
         route(Method::GET, "/api/admin/tenants/{name}", AdminGetTenant, TENANTS),
         route(Method::PUT, "/api/admin/tenants/{name}", AdminUpdateTenant, TENANTS),
         route(Method::DELETE, "/api/admin/tenants/{name}/tokens", AdminRevokeTenantTokens, TENANTS),
+        route(Method::GET, "/api/admin/rate-limits", AdminListLimits, LIMITS),
+        route(Method::GET, "/api/admin/rate-limits/exhausted", AdminListExhausted, LIMITS),
+        route(Method::POST, "/api/admin/rate-limits/reset/{identity_id}", AdminResetLimits, LIMITS),
+        route(Method::GET, "/api/admin/rate-limits/context/{name}", AdminGetContextLimits, LIMITS),
+        route(Method::PUT, "/api/admin/rate-limits/context/{name}", AdminSetContextLimits, LIMITS),
+        route(Method::DELETE, "/api/admin/rate-limits/context/{name}", AdminClearContextLimits, LIMITS),
+        route(Method::GET, "/api/admin/rate-limits/identity/{id}", AdminGetIdentityLimits, LIMITS),
+        route(Method::PUT, "/api/admin/rate-limits/identity/{id}", AdminSetIdentityLimits, LIMITS),
+        route(Method::DELETE, "/api/admin/rate-limits/identity/{id}", AdminClearIdentityLimits, LIMITS),
+        route(
+            Method::GET,
+            "/api/admin/rate-limits/identity/{id}/context/{name}",
+            AdminGetIdentityContextLimits,
+            LIMITS,
+        ),
+        route(
+            Method::PUT,
+            "/api/admin/rate-limits/identity/{id}/context/{name}",
+            AdminSetIdentityContextLimits,
+            LIMITS,
+        ),
+        route(
+            Method::DELETE,
+            "/api/admin/rate-limits/identity/{id}/context/{name}",
+            AdminClearIdentityContextLimits,
+            LIMITS,
+        ),
+        route(Method::GET, "/api/admin/rate-limits/ip", AdminGetIpLimits, LIMIT_DEFAULTS),
+        route(Method::PUT, "/api/admin/rate-limits/ip", AdminSetIpLimits, LIMIT_DEFAULTS),
+        route(Method::DELETE, "/api/admin/rate-limits/ip", AdminClearIpLimits, LIMIT_DEFAULTS),
+        route(
+            Method::GET,
+            "/api/admin/rate-limits/defaults/{dimension}",
+            AdminGetDefaultLimits,
+            LIMIT_DEFAULTS,
+        ),
+        route(
+            Method::PUT,
+            "/api/admin/rate-limits/defaults/{dimension}",
+            AdminSetDefaultLimits,
+            LIMIT_DEFAULTS,
+        ),
+        route(
+            Method::DELETE,
+            "/api/admin/rate-limits/defaults/{dimension}",
+            AdminClearDefaultLimits,
+            LIMIT_DEFAULTS,
+        ),
+        route(Method::GET, "/api/admin/rate-limits/tenant/{name}", AdminGetTenantLimits, LIMIT_DEFAULTS),
+        route(Method::PUT, "/api/admin/rate-limits/tenant/{name}", AdminSetTenantLimits, LIMIT_DEFAULTS),
+        route(Method::DELETE, "/api/admin/rate-limits/tenant/{name}", AdminClearTenantLimits, LIMIT_DEFAULTS),
         route(Method::GET, "/health", Health, Public),
         route(Method::GET, "/health/live", HealthLive, Public),
         route(Method::GET, "/health/ready", HealthReady, Public),

@@ -18,6 +18,7 @@ use crate::crypto;
 use crate::crypto::envelope::Prefix;
 use crate::crypto::stream::{self as chunked, HEADER_LEN};
 use crate::keyring::LoadedKey;
+use crate::limits::Cost;
 use crate::store::Store;
 
 const ASSOCIATED_DATA: HeaderName = HeaderName::from_static("x-associated-data");
@@ -72,10 +73,14 @@ pub type TransferStream = futures_util::stream::BoxStream<'static, Result<Bytes,
         (status = "default", response = super::openapi::AnyProblem),
     ),
 )]
-async fn encrypt<S: Store>(call: &mut Call<'_, S>, query: &StreamQuery) -> Result<Arc<LoadedKey>, Error> {
+async fn encrypt<S: Store>(
+    call: &mut Call<'_, S>,
+    query: &StreamQuery,
+    cost: Cost,
+) -> Result<Arc<LoadedKey>, Error> {
     let context = query.context.as_deref().ok_or_else(|| missing("?context="))?;
     let key = call.encryption_key(context).await?;
-    call.charge(Some(key.context()), 1).await?;
+    call.charge(Some(key.context()), cost).await?;
     Ok(key)
 }
 
@@ -99,11 +104,12 @@ async fn decrypt<S: Store>(
     call: &mut Call<'_, S>,
     query: &StreamQuery,
     header: &[u8; HEADER_LEN],
+    cost: Cost,
 ) -> Result<Arc<LoadedKey>, Error> {
     let prefix = header.first_chunk().expect("a header begins with a prefix");
     let key = single::decryption_key(call, Prefix::from_bytes(prefix)?).await?;
     single::require_context(&key, query.context.as_deref())?;
-    call.charge(Some(key.context()), 1).await?;
+    call.charge(Some(key.context()), cost).await?;
     Ok(key)
 }
 
@@ -127,10 +133,11 @@ async fn rewrap<S: Store>(
     call: &mut Call<'_, S>,
     query: &StreamQuery,
     header: &[u8; HEADER_LEN],
+    cost: Cost,
 ) -> Result<(Arc<LoadedKey>, Arc<LoadedKey>), Error> {
     let prefix = header.first_chunk().expect("a header begins with a prefix");
     let (old, new) = again::keys(call, Prefix::from_bytes(prefix)?, query.context.as_deref()).await?;
-    call.charge(Some(new.context()), 1).await?;
+    call.charge(Some(new.context()), cost).await?;
     Ok((old, new))
 }
 
@@ -170,14 +177,14 @@ where
     let body = body.map(|chunk| chunk.map_err(StreamError::Body)).boxed();
     let mut transfer = Transfer::new(body);
     let length = if call.route.operation == Operation::EncryptStream {
-        let key = encrypt(call, &query).await?;
+        let key = encrypt(call, &query, cost(length)).await?;
         let keys = key.encryption_keys().ok_or(Error::KeyVersionDisabled)?;
         transfer.start_encrypting(keys, &key, &associated_data)?;
         key.count_encrypts(1);
         length.and_then(chunked::ciphertext_len)
     } else if call.route.operation == Operation::RewrapStream {
         let header = transfer.read_header().await?;
-        let (old, new) = rewrap(call, &query, &header).await?;
+        let (old, new) = rewrap(call, &query, &header, cost(length.and_then(chunked::plaintext_len))).await?;
         transfer.start_rewrapping((&old, &header), &new, &associated_data).await?;
         old.count_decrypts(1);
         new.count_encrypts(1);
@@ -185,13 +192,18 @@ where
         length.filter(|length| chunked::plaintext_len(*length).is_some())
     } else {
         let header = transfer.read_header().await?;
-        let key = decrypt(call, &query, &header).await?;
+        let key = decrypt(call, &query, &header, cost(length.and_then(chunked::plaintext_len))).await?;
         let keys = key.decryption_keys().ok_or(Error::KeyVersionDisabled)?;
         transfer.start_decrypting(keys, &header, &associated_data).await?;
         key.count_decrypts(1);
         length.and_then(chunked::plaintext_len)
     };
     Ok(OpenedStream { transfer, length })
+}
+
+/// Of a stream of which so many bytes of plaintext are expected. One of unknown length is longer than any limit allows.
+fn cost(plaintext_len: Option<u64>) -> Cost {
+    Cost { items: 1, bytes: plaintext_len.unwrap_or(u64::MAX) }
 }
 
 fn associated_data(headers: &http::HeaderMap) -> Result<Zeroizing<Vec<u8>>, Error> {

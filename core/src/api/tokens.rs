@@ -8,6 +8,7 @@ use crate::auth::{
 use crate::clock::Timestamp;
 use crate::crypto::random;
 use crate::id::{FamilyId, IdentityId, TenantId};
+use crate::limits::Cost;
 use crate::store::{Revocation, Store, StoredRefreshToken};
 
 /// A refresh token to use.
@@ -68,7 +69,7 @@ pub(crate) struct RevokeReply {
     responses((status = 200, body = RefreshReply<'_>), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn refresh<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let request: RefreshRequest<'_> = extract::json(body)?;
     let Ok(sent) = RefreshToken::parse(request.refresh_token.as_str()) else {
         return Err(refuse(call).await);
@@ -190,7 +191,7 @@ async fn refuse<S: Store>(call: &mut Call<'_, S>) -> Error {
     responses((status = 200, body = RevokeReply), (status = "default", response = super::openapi::AnyProblem)),
 )]
 pub(super) async fn revoke<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let request: RevokeRequest<'_> = extract::json(body)?;
     let known = match RefreshToken::parse(request.token.as_str()) {
         Ok(sent) => revoke_refresh_token(call, &sent).await?,

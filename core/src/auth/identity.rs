@@ -5,6 +5,7 @@ use std::str::FromStr;
 use crate::auth::{Scope, ScopeSet};
 use crate::clock::Timestamp;
 use crate::id::{IdentityId, TenantId};
+use crate::limits::IdentityPolicies;
 use crate::name::{InvalidName, Name};
 
 /// The name of the first tenant, which is that of the operators.
@@ -73,6 +74,8 @@ pub struct IdentityStatus {
     pub tenant_enabled: bool,
     /// Ids of tokens, and of families of refresh tokens, that were revoked one by one and have not expired.
     pub revoked: BTreeSet<String>,
+    /// How much it may do.
+    pub limits: IdentityPolicies,
 }
 
 /// What kind of work an identity does.
@@ -101,10 +104,19 @@ impl Role {
     /// The most that this role may ever do.
     pub fn scopes(self) -> ScopeSet {
         match self {
-            Self::Operator => {
-                [Scope::ContextsRead, Scope::IdentitiesManage, Scope::TenantsManage].into_iter().collect()
+            Self::Operator => [
+                Scope::ContextsRead,
+                Scope::IdentitiesManage,
+                Scope::TenantsManage,
+                Scope::LimitsManage,
+                Scope::LimitsDefaults,
+            ]
+            .into_iter()
+            .collect(),
+            Self::Admin => {
+                let of_operators = [Scope::TenantsManage, Scope::LimitsDefaults];
+                Scope::ALL.into_iter().filter(|scope| !of_operators.contains(scope)).collect()
             }
-            Self::Admin => Scope::ALL.into_iter().filter(|&scope| scope != Scope::TenantsManage).collect(),
             Self::Service => Self::Service.default_scopes().with(Scope::Register),
         }
     }

@@ -4,6 +4,7 @@ use crate::auth::{
     ContextGrant, Credential, Identity, IdentityStatus, Role, Scope, ScopeSet, TokenError, Verified,
 };
 use crate::clock::Timestamp;
+use crate::limits::IdentityPolicies;
 use crate::name::Name;
 
 /// A caller: an identity as its row says now, narrowed by the token that it sent.
@@ -42,6 +43,11 @@ impl Principal {
     /// The name of its tenant.
     pub fn tenant_name(&self) -> &Name {
         &self.status.tenant_name
+    }
+
+    /// How much the caller may do.
+    pub fn limits(&self) -> &IdentityPolicies {
+        &self.status.limits
     }
 
     /// What the caller may do.
@@ -130,7 +136,8 @@ mod tests {
 
     fn status(identity: Identity) -> IdentityStatus {
         let revoked = ["x".to_owned()].into();
-        IdentityStatus { identity, tenant_name: name("default"), tenant_enabled: true, revoked }
+        let limits = IdentityPolicies::default();
+        IdentityStatus { identity, tenant_name: name("default"), tenant_enabled: true, revoked, limits }
     }
 
     fn verified(identity: &Identity) -> Verified {

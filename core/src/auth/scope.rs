@@ -41,11 +41,15 @@ pub enum Scope {
     IdentitiesManage,
     /// Manage tenants.
     TenantsManage,
+    /// Manage the limits of contexts and identities.
+    LimitsManage,
+    /// Manage the limits of tenants, and of all who have none of their own.
+    LimitsDefaults,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Encrypt,
         Self::Decrypt,
         Self::Rewrap,
@@ -64,6 +68,8 @@ impl Scope {
         Self::KeysExport,
         Self::IdentitiesManage,
         Self::TenantsManage,
+        Self::LimitsManage,
+        Self::LimitsDefaults,
     ];
 
     /// As written in tokens, rows and requests.
@@ -87,6 +93,8 @@ impl Scope {
             Self::KeysExport => "keys:export",
             Self::IdentitiesManage => "identities:manage",
             Self::TenantsManage => "tenants:manage",
+            Self::LimitsManage => "limits:manage",
+            Self::LimitsDefaults => "limits:defaults",
         }
     }
 
@@ -110,7 +118,9 @@ impl Scope {
             | Self::KeysManage
             | Self::KeysExport
             | Self::IdentitiesManage
-            | Self::TenantsManage => false,
+            | Self::TenantsManage
+            | Self::LimitsManage
+            | Self::LimitsDefaults => false,
         }
     }
 }

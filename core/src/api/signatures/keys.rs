@@ -13,6 +13,7 @@ use crate::contexts::{Context, KeyState, KeySummary, KeyVersionStatus, StoredVer
 use crate::crypto::sign::Jwk;
 use crate::crypto::{KeyId, KeyVersion, Purpose, SignatureAlgorithm, SigningKey};
 use crate::keyring::LoadedKey;
+use crate::limits::Cost;
 use crate::name::Name;
 use crate::store::{self, StateChange, Store};
 
@@ -153,7 +154,7 @@ pub(in crate::api) const NO_CONTEXT: (&str, &str) = ("default", "general");
 pub(in crate::api) async fn generate<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result<Reply, Error> {
     let request: GenerateRequest<'_> = extract::json(body)?;
     let context = context(call, request.context.as_str()).await?.context().clone();
-    call.charge(Some(&context), 1).await?;
+    call.charge(Some(&context), Cost::ONE).await?;
     let algorithm = request.algorithm.as_str().parse().map_err(|_| unknown_algorithm())?;
     let key = match algorithm {
         SignatureAlgorithm::RsaPss3072 => {
@@ -212,7 +213,7 @@ fn unknown_algorithm() -> Error {
     responses((status = 200, body = SigningKeyPage), (status = "default", response = super::super::openapi::AnyProblem)),
 )]
 pub(in crate::api) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let query: ListQuery = extract::query(call.query)?;
     let limit = page_size(query.limit)?;
     let found = call.app.store.keys(call.tenant(), Purpose::Signing, query.after, limit).await?;
@@ -235,7 +236,7 @@ pub(in crate::api) async fn list<S: Store>(call: &mut Call<'_, S>) -> Result<Rep
 pub(in crate::api) async fn public<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
     let id = call.parameter(0).to_owned();
     let key = signing_key(call, &id).await?;
-    call.charge(Some(key.context()), 1).await?;
+    call.charge(Some(key.context()), Cost::ONE).await?;
     let signing = key.key().ok_or(Error::SigningKeyDisabled)?;
     Ok(reply(&PublicKeyReply::new(key.id(), signing, &key.context().name, key.created_at())))
 }
@@ -275,7 +276,7 @@ async fn set_state<S: Store>(
     to: KeyState,
     destroy_at: Option<Timestamp>,
 ) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let id: KeyId = call.parameter(0).parse().map_err(|_| Error::SigningKeyNotFound)?;
     let loaded = call.app.store.key_version(call.tenant(), id, KeyVersion::FIRST, Purpose::Signing).await?;
     let stored = loaded.value.ok_or(Error::SigningKeyNotFound)?;

@@ -4,6 +4,7 @@ use super::super::body::Text;
 use super::super::{Call, Error, Reply, extract, reply};
 use super::{format, require_context, signing_key};
 use crate::crypto::KeyId;
+use crate::limits::Cost;
 use crate::store::Store;
 
 /// What to sign, and with which key.
@@ -57,7 +58,7 @@ pub(in crate::api) async fn sign<S: Store>(call: &mut Call<'_, S>, body: &[u8]) 
     let format = format.unwrap_or_default();
     let key = signing_key(call, request.key_id.as_str()).await?;
     require_context(&key, request.context.as_ref())?;
-    call.charge(Some(key.context()), 1).await?;
+    call.charge(Some(key.context()), Cost::ONE).await?;
     let message = request.message.decode("message")?;
     let signing = key.key().ok_or(Error::SigningKeyDisabled)?;
     let signature = signing.sign(&message, format, &key.id().to_string())?;

@@ -6,6 +6,7 @@ use super::super::{Call, Error, Reply, extract, reply};
 use super::{format, require_context, signing_key};
 use crate::crypto::sign::PublicKey;
 use crate::crypto::{self, SignatureFormat};
+use crate::limits::Cost;
 use crate::store::Store;
 
 /// A signature, and what it is to be one of.
@@ -76,7 +77,7 @@ async fn verify_stored<S: Store>(
 ) -> Result<Reply, Error> {
     let key = signing_key(call, key_id).await?;
     require_context(&key, request.context.as_ref())?;
-    call.charge(Some(key.context()), 1).await?;
+    call.charge(Some(key.context()), Cost::ONE).await?;
     let public_key = key.key().ok_or(Error::SigningKeyDisabled)?.public_key();
     let valid = is_valid(call, request, public_key)?;
     key.count_verification();
@@ -87,7 +88,7 @@ async fn verify_presented<S: Store>(
     call: &mut Call<'_, S>,
     request: &VerifyRequest<'_>,
 ) -> Result<Reply, Error> {
-    call.charge(None, 1).await?;
+    call.charge(None, Cost::ONE).await?;
     let presented = request.public_key.as_ref().filter(|key| !key.as_str().is_empty());
     let presented = presented.ok_or_else(|| invalid("key_id", "name the key, or present a `public_key`"))?;
     if request.context.is_some() {

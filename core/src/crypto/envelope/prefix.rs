@@ -60,6 +60,19 @@ impl Prefix {
         }
     }
 
+    /// How long the plaintext of a whole ciphertext with this prefix is, given that one's length; 0 if there can be none.
+    pub fn plaintext_len(&self, ciphertext_len: usize) -> usize {
+        match self.format {
+            Format::Message => {
+                ciphertext_len.saturating_sub(PREFIX_LEN + self.algorithm.nonce_len() + TAG_LEN)
+            }
+            Format::Stream => {
+                let length = stream::plaintext_len(ciphertext_len as u64);
+                length.and_then(|length| usize::try_from(length).ok()).unwrap_or_default()
+            }
+        }
+    }
+
     /// Reads a prefix alone, as when the rest is still to come.
     ///
     /// # Errors
