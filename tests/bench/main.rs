@@ -5,7 +5,6 @@
 //! so ratios travel and absolute numbers do not.
 
 mod baseline;
-mod cpu;
 mod load;
 mod startup;
 mod summary;

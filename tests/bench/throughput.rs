@@ -8,7 +8,6 @@ use base64_simd::STANDARD;
 use cryptoserve_tests::{Program, Replica};
 use serde_json::json;
 
-use crate::cpu;
 use crate::load::{CONTEXT, EncryptLoad, Outcome};
 use crate::summary::Summary;
 
@@ -65,12 +64,11 @@ pub(crate) async fn measure(plan: &Plan, service: &Replica, token: &str) -> Comp
 }
 
 async fn sample(load: &EncryptLoad, server: &Replica, connections: usize, duration: Duration) -> Sample {
-    let id = server.process().id();
-    let before = cpu::time_of(id);
+    let before = server.process().cpu_time();
     let outcome = load.run(server.address(), connections, duration).await;
     let outcome =
         outcome.unwrap_or_else(|error| panic!("a request failed, so there is nothing to compare: {error}"));
-    let spent = cpu::time_of(id).saturating_sub(before);
+    let spent = server.process().cpu_time().saturating_sub(before);
     let cpu_micros = spent.as_secs_f64() * 1e6 / outcome.requests() as f64;
     Sample { outcome, cpu_micros }
 }

@@ -61,6 +61,7 @@ pub struct ClusterBuilder {
     database_url: Option<String>,
     redis: bool,
     proxied: bool,
+    quiet: bool,
     program: Program,
 }
 
@@ -75,6 +76,7 @@ pub struct Cluster {
     database: Option<TestDatabase>,
     data_dir: TempDir,
     secrets: Secrets,
+    quiet: bool,
     program: Program,
 }
 
@@ -112,7 +114,10 @@ impl Cluster {
         let first = self.replicas.len();
         let starting = (first..first + count).map(|number| {
             let program = self.program.clone().env("INSTANCE_ID", format!("replica-{number}"));
-            async move { Replica::start(&program).await }
+            let quiet = self.quiet;
+            async move {
+                if quiet { Replica::start_quiet(&program).await } else { Replica::start(&program).await }
+            }
         });
         self.replicas.extend(join_all(starting).await);
     }
@@ -223,7 +228,14 @@ impl ClusterBuilder {
         let program = ["RATE_LIMIT_IP", "RATE_LIMIT_IDENTITY", "RATE_LIMIT_CONTEXT"]
             .into_iter()
             .fold(program, |program, name| program.env(name, unlimited));
-        Self { store: StoreKind::Sqlite, database_url: None, redis: false, proxied: false, program }
+        Self {
+            store: StoreKind::Sqlite,
+            database_url: None,
+            redis: false,
+            proxied: false,
+            quiet: false,
+            program,
+        }
     }
 
     /// Chooses the store.
@@ -248,6 +260,12 @@ impl ClusterBuilder {
     /// Puts a [`FaultProxy`] in front of PostgreSQL and of Redis, whichever there are.
     pub fn through_proxy(mut self) -> Self {
         self.proxied = true;
+        self
+    }
+
+    /// Lets replicas log errors alone; see [`Replica::start_quiet`].
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
         self
     }
 
@@ -307,6 +325,7 @@ impl ClusterBuilder {
             database,
             data_dir,
             secrets,
+            quiet: self.quiet,
             program,
         };
         cluster.grow(replicas).await;

@@ -37,7 +37,7 @@ mod token;
 mod traffic;
 pub mod unprivileged;
 
-pub use self::redis::RedisServer;
+pub use self::redis::{RedisCluster, RedisServer};
 pub use certificates::{Authority, ServerCertificate};
 pub use client::{Client, Reply, TransportError};
 pub use cluster::{Cluster, ClusterBuilder, Secrets, StoreKind};

@@ -1,7 +1,7 @@
 //! A child process that does not outlive its test.
 
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -44,6 +44,19 @@ impl Process {
     /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// User and system time of all its threads so far, in steps of a clock tick (10 ms).
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("the process is running");
+        // The second field, the command in brackets, may hold spaces; what follows the last `)` starts at field 3.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks: u64 = [14, 15].iter().filter_map(|field| fields.get(field - 3)?.parse::<u64>().ok()).sum();
+        Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
     }
 
     /// Asks it to end (SIGTERM), as an orchestrator does.

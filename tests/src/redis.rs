@@ -1,9 +1,13 @@
 //! A Redis server that belongs to one test, which may start it late, freeze, kill and replace it.
 
+mod cluster;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
+pub use cluster::RedisCluster;
+use redis::FromRedisValue;
 use redis::aio::MultiplexedConnection;
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -37,8 +41,23 @@ impl RedisServer {
         server
     }
 
+    /// Starts a Valkey server.
+    ///
+    /// # Panics
+    ///
+    /// As [`RedisServer::start`].
+    pub async fn valkey() -> Self {
+        let mut server = Self::of(Path::new(&services::variable("CRYPTOSERVE_TEST_VALKEY")));
+        server.start_again().await;
+        server
+    }
+
     /// One whose address is known and that does not run yet.
     pub fn absent() -> Self {
+        Self::of(Path::new("redis-server"))
+    }
+
+    fn of(program: &Path) -> Self {
         let password = services::random_name("password");
         let port = Port::take();
         let dir = tempfile::tempdir().expect("a temporary directory");
@@ -51,7 +70,7 @@ impl RedisServer {
             ("appendonly", "no".to_owned()),
             ("dir", dir.path().to_string_lossy().into_owned()),
         ];
-        let program = with_settings(Program::at(Path::new("redis-server")), settings);
+        let program = with_settings(Program::at(program), settings);
         Self { process: None, program, password, port, dir }
     }
 
@@ -100,6 +119,28 @@ impl RedisServer {
     /// If the server refuses.
     pub async fn connect(&self) -> MultiplexedConnection {
         services::redis_connection(&self.url()).await
+    }
+
+    /// What it answers to a command, given as words.
+    ///
+    /// # Panics
+    ///
+    /// If that is an error.
+    pub async fn ask<T: FromRedisValue>(&self, command: &str) -> T {
+        let mut words = command.split(' ');
+        let mut built = redis::cmd(words.next().expect("split yields at least one"));
+        built.arg(words.collect::<Vec<_>>());
+        let answer = built.query_async(&mut self.connect().await).await;
+        answer.unwrap_or_else(|error| panic!("{command}: {error}"))
+    }
+
+    /// Has it carry out a command, given as words.
+    ///
+    /// # Panics
+    ///
+    /// As [`RedisServer::ask`].
+    pub async fn run(&self, command: &str) {
+        let _: redis::Value = self.ask(command).await;
     }
 
     /// Kills it at once.

@@ -6,15 +6,18 @@ use std::process::ExitStatus;
 use crate::client::Client;
 use crate::eventually::eventually;
 use crate::log::Log;
+use crate::port::Port;
 use crate::process::Process;
 use crate::program::Program;
 
-/// A server process that has told its address in the log.
+/// A server process whose address is known, as it has told it in the log.
 #[derive(Debug)]
 pub struct Replica {
     program: Program,
     process: Process,
     address: SocketAddr,
+    /// Of one that logs too little to tell.
+    port: Option<Port>,
 }
 
 impl Replica {
@@ -31,14 +34,24 @@ impl Replica {
 
     /// As [`Replica::start`], but waits only until it listens.
     pub async fn launch(program: &Program) -> Self {
-        let program = program
-            .clone()
-            .default_env("BIND_ADDR", "127.0.0.1:0")
-            .env("METRICS_BIND_ADDR", "127.0.0.1:0")
-            .env("LOG_FORMAT", "json");
+        let program = for_harness(program).default_env("BIND_ADDR", "127.0.0.1:0");
         let process = program.spawn();
         let address = address_in(process.stderr(), "listening").await;
-        Self { program, process, address }
+        Self { program, process, address, port: None }
+    }
+
+    /// As [`Replica::start`], but logs errors alone, for loads whose every refusal would be a line to write and to read.
+    ///
+    /// # Panics
+    ///
+    /// As [`Replica::start`].
+    pub async fn start_quiet(program: &Program) -> Self {
+        let port = Port::take();
+        let address = port.address();
+        let program = for_harness(program).env("BIND_ADDR", address.to_string()).env("LOG_LEVEL", "error");
+        let mut replica = Self { process: program.spawn(), program, address, port: Some(port) };
+        replica.ready().await;
+        replica
     }
 
     /// Where it serves the API.
@@ -111,10 +124,17 @@ impl Replica {
         assert!(self.process.status().is_some(), "the old process still runs");
         let program = self.program.clone().env("BIND_ADDR", self.address.to_string());
         self.process = program.spawn();
-        let address = address_in(self.log(), "listening").await;
-        assert_eq!(address, self.address);
+        if self.port.is_none() {
+            let address = address_in(self.log(), "listening").await;
+            assert_eq!(address, self.address);
+        }
         self.ready().await;
     }
+}
+
+/// `program` with what every replica of ours has in common.
+fn for_harness(program: &Program) -> Program {
+    program.clone().env("METRICS_BIND_ADDR", "127.0.0.1:0").env("LOG_FORMAT", "json")
 }
 
 /// The `address` of the log line with `message`.
