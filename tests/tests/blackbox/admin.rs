@@ -2,6 +2,7 @@ mod contexts;
 mod identities;
 mod key_transport;
 mod keys;
+mod rate_limits;
 mod tenants;
 
 use cryptoserve_tests::Client;

@@ -1,5 +1,9 @@
 //! Limits of one replica. Rates are so low that nothing comes back during a test.
 
+mod address;
+mod cluster;
+mod leases;
+mod recorded;
 mod shared;
 mod trouble;
 

@@ -17,6 +17,7 @@ mod kills;
 mod limits;
 mod logs;
 mod master_key;
+mod metrics;
 mod other_side;
 mod proxy;
 mod quickstart;

@@ -157,12 +157,16 @@ async fn refuses_what_the_service_would_refuse_and_what_it_cannot_carry() {
 async fn tells_the_replica_who_asks_and_the_log_what_for() {
     let backend = Backend::start(OK).await;
     let nginx = Nginx::start(&[backend.address]).await;
-    let client =
-        nginx.client().with_header("x-request-id", "abc-1").with_header("x-forwarded-for", "203.0.113.7");
+    let client = nginx
+        .client()
+        .with_header("x-request-id", "abc-1")
+        .with_header("x-forwarded-for", "203.0.113.7")
+        .with_header("forwarded", "for=203.0.113.8");
     client.get("/v1/crypto/encrypt?context=secret").await.expect(200);
     let head = &backend.heads()[0];
     assert!(head.contains("x-request-id: abc-1\r\n"), "{head}");
     assert!(head.contains("x-forwarded-for: 203.0.113.7, 127.0.0.1\r\n"), "{head}");
+    assert!(!head.contains("203.0.113.8"), "{head}");
 
     let line = nginx.access_log().find("the request id", |line| line.0.contains("abc-1")).await;
     let entry = line.json();

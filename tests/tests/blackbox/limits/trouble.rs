@@ -6,14 +6,15 @@ use cryptoserve_tests::{Client, Cluster, RedisServer, StoreKind, eventually};
 use redis::aio::MultiplexedConnection;
 
 use super::encrypt_in;
+use crate::metrics::{prometheus, scrape, value};
 use crate::support::{app, builder};
 
-const DOWN: &str = "Redis cannot be used for limits";
-const UP_AGAIN: &str = "limits are shared through Redis again";
-const LOST: &str = "Redis lost its state: each limit may admit one burst more than it should";
+pub(super) const DOWN: &str = "Redis cannot be used for limits";
+pub(super) const UP_AGAIN: &str = "limits are shared through Redis again";
+pub(super) const LOST: &str = "Redis lost its state: each limit may admit one burst more than it should";
 
 /// Waits until readiness says `status`, with this HTTP status.
-async fn ready(cluster: &Cluster, status: &str, code: u16) {
+pub(super) async fn ready(cluster: &Cluster, status: &str, code: u16) {
     let client = cluster.client(0);
     eventually(&format!("readiness {status}"), async || {
         let reply = client.get("/health/ready").await;
@@ -33,7 +34,7 @@ async fn run(connection: &mut MultiplexedConnection, command: &str) {
 }
 
 /// Ten requests, all of which succeed; how long the slowest took, and all.
-async fn served(client: &Client) -> (Duration, Duration) {
+pub(super) async fn served(client: &Client) -> (Duration, Duration) {
     let (begun, mut slowest) = (Instant::now(), Duration::ZERO);
     for _ in 0..10 {
         let one = Instant::now();
@@ -43,7 +44,7 @@ async fn served(client: &Client) -> (Duration, Duration) {
     (slowest, begun.elapsed())
 }
 
-fn count(cluster: &Cluster, message: &str) -> usize {
+pub(super) fn count(cluster: &Cluster, message: &str) -> usize {
     let lines = cluster.replicas()[0].process().stderr().lines();
     lines.iter().filter(|line| line.field("message").as_deref() == Some(message)).count()
 }
@@ -107,6 +108,25 @@ async fn requests_go_on_whatever_becomes_of_redis() {
     let log = cluster.replicas()[0].process().stderr();
     assert_eq!((count(&cluster, DOWN), count(&cluster, UP_AGAIN)), (troubles, troubles), "{log:?}");
     assert!(!log.text().contains(redis.password()), "{log:?}");
+
+    let text = scrape(&prometheus(&cluster).await).await;
+    let of_redis = |name: &str, label: &str| {
+        value(&text, &format!("cryptoserve_{name}{{instance_id=\"replica-0\"{label}}}"))
+    };
+    let troubles = f64::from(u32::try_from(troubles).expect("a few"));
+    let lost = u32::try_from(count(&cluster, LOST)).expect("a few");
+    for (name, label, expected) in [
+        ("redis_up", "", 1.0),
+        ("redis_transitions_total", ",to=\"down\"", troubles),
+        ("redis_transitions_total", ",to=\"up\"", troubles),
+        ("redis_state_losses_total", "", lost.into()),
+    ] {
+        assert_eq!(of_redis(name, label), expected, "{name}: {text}");
+    }
+    assert!(of_redis("limit_local_requests_total", "") >= 10.0, "{text}");
+    // Most are served by leases.
+    assert!(of_redis("redis_request_seconds_count", "") > 0.0, "{text}");
+    assert!(!text.contains(redis.password()), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -33,6 +33,7 @@ fn named(operation: Operation, own: &Things, other: &Things) -> Vec<Named> {
     use Operation::*;
     let Things { context, ciphertext, identity, signing_key, .. } = other;
     let item = |field: &str, value: &str| json!([{ "id": "1", field: value }]);
+    let limits = || json!({ "requests_per_minute": 1, "burst_size": 1 });
     let opened = || {
         vec![
             json(json!({ "ciphertext": ciphertext })),
@@ -153,6 +154,32 @@ fn named(operation: Operation, own: &Things, other: &Things) -> Vec<Named> {
         }
         // Whoever has a token is who it is of, whatever tenant that belongs to.
         RefreshToken | RevokeToken => vec![],
+
+        // Of what each tenant has some.
+        AdminListLimits | AdminListExhausted => vec![nothing()],
+        AdminGetContextLimits | AdminClearContextLimits => vec![at([context])],
+        AdminSetContextLimits => vec![at([context]).json(limits())],
+        AdminGetIdentityLimits | AdminClearIdentityLimits | AdminResetLimits => vec![at([identity])],
+        AdminSetIdentityLimits => vec![at([identity]).json(limits())],
+        AdminGetIdentityContextLimits | AdminClearIdentityContextLimits => {
+            vec![at([identity, context]), at([identity, &own.context]), at([&own.identity, context])]
+        }
+        AdminSetIdentityContextLimits => vec![
+            at([identity, context]).json(limits()),
+            at([identity, &own.context]).json(limits()),
+            at([&own.identity, context]).json(limits()),
+        ],
+
+        // Limits of the deployment are there for operators and for nobody else.
+        AdminGetIpLimits
+        | AdminSetIpLimits
+        | AdminClearIpLimits
+        | AdminGetDefaultLimits
+        | AdminSetDefaultLimits
+        | AdminClearDefaultLimits
+        | AdminGetTenantLimits
+        | AdminSetTenantLimits
+        | AdminClearTenantLimits => vec![],
 
         // Tenants are there for operators and for nobody else.
         AdminListTenants

@@ -47,7 +47,8 @@ pub(super) fn roles(scope: Scope) -> &'static [Role] {
         Scope::ContextsManage | Scope::Rotate | Scope::KeysManage | Scope::KeysExport => &[Role::Admin],
         Scope::IdentitiesManage => &[Role::Operator, Role::Admin],
         Scope::Register => &[Role::Admin, Role::Service],
-        Scope::TenantsManage => &[Role::Operator],
+        Scope::LimitsManage => &[Role::Operator, Role::Admin],
+        Scope::TenantsManage | Scope::LimitsDefaults => &[Role::Operator],
     }
 }
 
@@ -56,6 +57,7 @@ pub(super) fn rule(operation: Operation) -> Rule {
     use Operation::*;
     const NO_ID: &str = "00000000-0000-4000-8000-000000000000";
     let general = json!({ "context": "general" });
+    let limits = || json!({ "requests_per_minute": 1, "burst_size": 1 });
     let with = |field: &str, value: Value| {
         let mut body = general.clone();
         body[field] = value;
@@ -142,6 +144,30 @@ pub(super) fn rule(operation: Operation) -> Rule {
             needs(Scope::TenantsManage).answers(404, "tenant_not_found")
         }
         AdminUpdateTenant => needs(Scope::TenantsManage).json(json!({})).answers(404, "tenant_not_found"),
+
+        AdminListLimits | AdminListExhausted => needs(Scope::LimitsManage),
+        AdminGetContextLimits | AdminClearContextLimits => {
+            needs(Scope::LimitsManage).answers(404, "context_not_found")
+        }
+        AdminSetContextLimits => needs(Scope::LimitsManage).json(limits()).answers(404, "context_not_found"),
+        AdminGetIdentityLimits
+        | AdminClearIdentityLimits
+        | AdminGetIdentityContextLimits
+        | AdminClearIdentityContextLimits
+        | AdminResetLimits => needs(Scope::LimitsManage).answers(404, "identity_not_found"),
+        AdminSetIdentityLimits | AdminSetIdentityContextLimits => {
+            needs(Scope::LimitsManage).json(limits()).answers(404, "identity_not_found")
+        }
+        AdminGetIpLimits | AdminClearIpLimits => needs(Scope::LimitsDefaults),
+        AdminSetIpLimits => needs(Scope::LimitsDefaults).json(json!({})).answers(422, "invalid_limit"),
+        AdminGetDefaultLimits | AdminClearDefaultLimits => {
+            needs(Scope::LimitsDefaults).answers(404, "not_found")
+        }
+        AdminSetDefaultLimits => needs(Scope::LimitsDefaults).json(limits()).answers(404, "not_found"),
+        AdminGetTenantLimits | AdminClearTenantLimits => {
+            needs(Scope::LimitsDefaults).answers(404, "tenant_not_found")
+        }
+        AdminSetTenantLimits => needs(Scope::LimitsDefaults).json(limits()).answers(404, "tenant_not_found"),
 
         RefreshToken => {
             asks(Asks::Nothing).json(json!({ "refresh_token": "" })).answers(401, "invalid_refresh_token")

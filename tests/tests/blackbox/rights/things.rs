@@ -49,6 +49,8 @@ impl Things {
         for name in [&context, &taken] {
             post("/api/admin/contexts", json!({ "name": name, "exportable": true })).await;
         }
+        let limits = json!({ "requests_per_minute": 10_000_000, "burst_size": 10_000_000 });
+        client.put_json(&format!("/api/admin/rate-limits/context/{context}"), &limits).await.expect(200);
         let made = post("/api/admin/identities", json!({ "name": taken, "contexts": ["*"] })).await;
         let identity = made.text("id");
         let issued = post(&format!("/api/admin/identities/{identity}/tokens"), json!({})).await;
