@@ -246,7 +246,7 @@ impl Limits {
 
     /// Size and rate of a window's buckets.
     pub const fn quota(&self, window: Window) -> Quota {
-        if self.are_shared() { window.quota().leased() } else { window.quota() }
+        window.quota_if(self.are_shared())
     }
 
     /// Whether the buckets are shared with other replicas.

@@ -9,6 +9,7 @@ mod context_update;
 mod deployment;
 mod error;
 mod limits;
+mod outlook;
 pub mod postgres;
 mod refresh;
 mod replica;
@@ -34,6 +35,7 @@ pub use context_update::ContextUpdate;
 pub use deployment::{Bootstrap, Deployment, KekRecord};
 pub use error::Error;
 pub use limits::{Policies, PolicySubject, StoredPolicy};
+pub use outlook::Outlook;
 pub use refresh::{Opening, RefreshTokens, Revocation, StoredRefreshToken};
 pub use replica::{HEARTBEAT_INTERVAL, REPLICA_TIMEOUT, Replica, ReplicaRecord};
 pub use revision::{Change, Changes, Loaded, Position, Revision};
@@ -392,12 +394,3 @@ pub trait Store: RefreshTokens + WrappedKeys + Policies + Clone + Send + Sync + 
 
 /// The messages after which a key version encrypts no more with an algorithm that counts them.
 pub const MESSAGES_EXHAUSTED: u64 = 1 << 32;
-
-/// How much there is that a restore makes stale.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outlook {
-    /// Whose tokens are to be refused.
-    pub identities: u64,
-    /// Contexts, deleted or not, that allow an algorithm whose messages are counted.
-    pub counted_contexts: u64,
-}

@@ -10,7 +10,9 @@ use crate::contexts::Context;
 use crate::crypto::{Kek, KeyVersion};
 use crate::id::{IdentityId, TenantId};
 use crate::keyring::LoadedKey;
-use crate::limits::{Cost, DefaultPolicies, Dimension, Level, NotTaken, Refusal, RefusalKind, Selection};
+use crate::limits::{
+    Cost, DefaultPolicies, Dimension, IdentityPolicies, Level, NotTaken, Refusal, RefusalKind, Selection,
+};
 use crate::name::Name;
 use crate::store::Store;
 
@@ -132,10 +134,11 @@ impl<S: Store> Call<'_, S> {
     /// Takes from the limit of the identity that a credential in the body is of. The address has paid already.
     pub(crate) async fn charge_identity(&mut self, tenant: TenantId, id: IdentityId) -> Result<(), Error> {
         let status = self.app.keyring.identity(tenant, id).await?;
-        let policies = status.map(|status| status.limits.clone()).unwrap_or_default();
+        let none = IdentityPolicies::default();
+        let policies = status.as_ref().map_or(&none, |status| &status.limits);
         let stored = self.app.keyring.default_limits();
         let mut selection = self.app.limits.select(&stored, self.route.operation.class(), Cost::ONE);
-        selection.add_identity((tenant, id), &policies, None);
+        selection.add_identity((tenant, id), policies, None);
         let taken = self.app.limits.take(&selection).await;
         match &taken {
             Ok(levels) | Err(NotTaken::Refused(Refusal { levels, .. })) => {

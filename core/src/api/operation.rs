@@ -293,7 +293,53 @@ impl Operation {
             | Self::HealthDeep
             | Self::OpenApi
             | Self::Docs => None,
-            _ => Some(Class::Admin),
+            Self::AdminListContexts
+            | Self::AdminCreateContext
+            | Self::AdminGetContext
+            | Self::AdminUpdateContext
+            | Self::AdminDeleteContext
+            | Self::AdminRestoreContext
+            | Self::AdminRotateKey
+            | Self::AdminListKeys
+            | Self::AdminSetKeyState
+            | Self::AdminMakeTransportKey
+            | Self::AdminImportKey
+            | Self::AdminExportKey
+            | Self::AdminListIdentities
+            | Self::AdminCreateIdentity
+            | Self::AdminGetIdentity
+            | Self::AdminUpdateIdentity
+            | Self::AdminDeleteIdentity
+            | Self::AdminIssueToken
+            | Self::AdminRevokeTokens
+            | Self::AdminListTokens
+            | Self::AdminRevokeToken
+            | Self::AdminListTenants
+            | Self::AdminCreateTenant
+            | Self::AdminGetTenant
+            | Self::AdminUpdateTenant
+            | Self::AdminRevokeTenantTokens
+            | Self::AdminListLimits
+            | Self::AdminListExhausted
+            | Self::AdminResetLimits
+            | Self::AdminGetContextLimits
+            | Self::AdminSetContextLimits
+            | Self::AdminClearContextLimits
+            | Self::AdminGetIdentityLimits
+            | Self::AdminSetIdentityLimits
+            | Self::AdminClearIdentityLimits
+            | Self::AdminGetIdentityContextLimits
+            | Self::AdminSetIdentityContextLimits
+            | Self::AdminClearIdentityContextLimits
+            | Self::AdminGetIpLimits
+            | Self::AdminSetIpLimits
+            | Self::AdminClearIpLimits
+            | Self::AdminGetDefaultLimits
+            | Self::AdminSetDefaultLimits
+            | Self::AdminClearDefaultLimits
+            | Self::AdminGetTenantLimits
+            | Self::AdminSetTenantLimits
+            | Self::AdminClearTenantLimits => Some(Class::Admin),
         }
     }
 }

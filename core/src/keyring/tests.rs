@@ -9,7 +9,7 @@ use crate::contexts::{KeyState, NewContext, RotationPolicy, default_contexts, ne
 use crate::crypto::{Algorithm, AlgorithmSet};
 use crate::secret::Secret;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Bootstrap, KekRecord, StateChange, Tenant, TenantUpdate};
+use crate::store::{Bootstrap, KekRecord, Revision, StateChange, Tenant, TenantUpdate};
 
 const STALENESS: Duration = Duration::from_secs(180);
 

@@ -105,6 +105,11 @@ impl Window {
         self.quota
     }
 
+    /// The same of buckets from which replicas may take in advance, if they are `leased`.
+    pub(super) const fn quota_if(self, leased: bool) -> Quota {
+        if leased { self.quota.leased() } else { self.quota }
+    }
+
     /// What tells it from the other windows of its policy.
     pub const fn id(self) -> WindowId {
         WindowId {

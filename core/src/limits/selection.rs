@@ -109,7 +109,7 @@ impl<'a> Selection<'a> {
             let cost = self.cost.of(id.counts);
             if cost > 0 && (id.class.is_none() || id.class == self.class) {
                 let bucket = Bucket { dimension, window: id, generation };
-                let quota = if self.leased { window.quota().leased() } else { window.quota() };
+                let quota = window.quota_if(self.leased);
                 self.wanted.push(Wanted { bucket, quota, cost, shadow: policy.shadow });
             }
         }

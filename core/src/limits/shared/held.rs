@@ -22,7 +22,8 @@ pub(super) async fn held(
     now: Ticks,
 ) -> Result<Held, RedisError> {
     let begun = Instant::now();
-    let (pattern, prefix) = (format!("{}*", prefix(tenant)), prefix(tenant));
+    let prefix = prefix(tenant);
+    let pattern = format!("{prefix}*");
     let (mut cursor, mut seen, mut buckets) = (0_u64, 0, Vec::new());
     let complete = loop {
         let mut scan = cmd("SCAN");

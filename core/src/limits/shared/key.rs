@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use uuid::Uuid;
 
 use crate::id::{ContextId, IdentityId, TenantId};
-use crate::limits::{Bucket, Class, Counts, Dimension, Holder, Kind, WindowId};
+use crate::limits::{Bucket, Class, Counts, Dimension, Holder, Kind, WindowId, half};
 
 /// The key of a bucket: short, as keys of at most 44 bytes take 88 in Redis together with their value, and longer ones
 /// more; and with a hash tag that all buckets of one request have in common, so that they are on one node of a cluster.
@@ -27,8 +27,8 @@ pub(super) fn key(bucket: &Bucket) -> String {
             ('t', of_tenant(tenant))
         }
         Dimension::IdentityContext(tenant, identity, context) => {
-            name.extend_from_slice(&identity.as_bytes()[..HALF]);
-            name.extend_from_slice(&context.as_bytes()[..HALF]);
+            name.extend_from_slice(&half(identity.as_bytes()));
+            name.extend_from_slice(&half(context.as_bytes()));
             ('p', of_tenant(tenant))
         }
         Dimension::FailedAuthentication(address) => {
