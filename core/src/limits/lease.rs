@@ -1,10 +1,10 @@
 //! Leases: what a replica takes from a hot bucket in Redis ahead of the requests that will use it.
 //!
-//! Every taker of a leasable bucket has [`TAU`] less room than the bucket's burst. What is taken with a slack s, by which a
-//! full bucket may be overfull, is used within [`TAU`] − s of the sending: at once with all of the slack, and by leases
-//! with less or none. So in any span of d no more is used than the burst and what flows in during d, whoever dies or
-//! stalls: what is used from a on was taken after a − [`TAU`] + s, upon a state of at least a − [`TAU`], and no
-//! take leaves a state beyond its own time and the room.
+//! Every taker of a leasable bucket has [`TAU`] less room than the bucket's burst. What is leased is used within [`TAU`] of
+//! the sending. What is taken at once may find the bucket overfull by [`TAU`], as nothing is left of what was leased before
+//! a rest of that length. So in any span of d no more is used than the burst and what flows in during d, whoever dies or
+//! stalls: what is used from a on was taken upon a state of at least a − [`TAU`], and no take leaves a state beyond its own
+//! time and the room.
 
 mod demand;
 mod holding;
@@ -21,7 +21,7 @@ use super::{Bucket, Wanted};
 
 /// How long before its use anything may be taken.
 const TAU: u64 = LEASE_TICKS;
-/// How far back demand is looked at, and how long a bucket that ran dry is left alone: 50 ms.
+/// How far back demand is looked at: 50 ms.
 const SPAN: u64 = TAU / 2;
 /// Buckets that are looked at; who is forgotten loses only what it holds.
 const CAPACITY: usize = 16_384;

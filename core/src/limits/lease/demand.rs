@@ -8,7 +8,7 @@ pub(super) struct Demand {
     span: u64,
     current: Asked,
     previous: Asked,
-    /// The most that leases should have served in a span, a quarter less with each that passes.
+    /// The most that leases should have served in a span, less by [`DECAY`] with each that passes.
     peak: u64,
 }
 
@@ -22,13 +22,18 @@ struct Asked {
     largest: u64,
 }
 
+/// Of the peak, per span. Slow, as the bursts of one bucket that others let through may be far apart.
+const DECAY: u64 = 16;
+/// Spans without a request after which nothing is expected any more.
+const FORGOTTEN: u64 = 8;
+
 impl Demand {
     /// Counts a request. Tells whether the bucket is so hot that leases are to serve it: at least four such requests fit
-    /// in what was asked.
+    /// in what was asked, or in what leases served of late.
     pub(super) fn count(&mut self, cost: u64, now: Ticks) -> bool {
         self.roll(now);
         self.current.all = self.current.all.saturating_add(cost);
-        let hot = self.all(now) >= cost.saturating_mul(4);
+        let hot = self.all(now).max(self.peak) >= cost.saturating_mul(4);
         if hot {
             self.current.leased = self.current.leased.saturating_add(cost);
             self.current.largest = self.current.largest.max(cost);
@@ -49,11 +54,6 @@ impl Demand {
         self.current.leased.max(self.peak)
     }
 
-    /// Whether leases had nothing to serve of late.
-    pub(super) const fn is_quiet(&self) -> bool {
-        self.current.leased == 0 && self.previous.leased == 0
-    }
-
     /// The largest cost that leases should have served.
     pub(super) fn largest(&self) -> u64 {
         self.current.largest.max(self.previous.largest)
@@ -63,8 +63,9 @@ impl Demand {
         let span = now.0 / SPAN;
         if span != self.span {
             let passed = span.abs_diff(self.span);
-            self.peak = self.current.leased.max(self.peak - self.peak / 4);
-            self.peak = if passed > 8 { 0 } else { (1..passed).fold(self.peak, |peak, _| peak - peak / 4) };
+            self.peak = self.current.leased.max(decayed(self.peak));
+            self.peak =
+                if passed > FORGOTTEN { 0 } else { (1..passed).fold(self.peak, |peak, _| decayed(peak)) };
             self.previous = if span == self.span + 1 { self.current } else { Asked::default() };
             self.current = Asked::default();
             self.span = span;
@@ -77,4 +78,8 @@ impl Demand {
         let previous = u128::from(self.previous.all) * u128::from(rest) / u128::from(SPAN);
         self.current.all.saturating_add(u64::try_from(previous).unwrap_or(u64::MAX))
     }
+}
+
+const fn decayed(peak: u64) -> u64 {
+    peak - peak / DECAY
 }

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 
+use super::TAU;
 use super::demand::Demand;
-use super::{SPAN, TAU};
 use crate::limits::bucket::{Quota, Ticks};
 
 /// What a replica holds of one bucket. Knows neither Redis nor a clock; amounts and moments are in ticks, moments by
@@ -14,8 +14,6 @@ pub(super) struct Holding {
     leases: VecDeque<Lease>,
     is_refilling: bool,
     dry_until: Ticks,
-    /// Since when leases serve the bucket.
-    hot_since: Option<Ticks>,
     seen: Option<Seen>,
 }
 
@@ -67,8 +65,6 @@ pub(super) enum Due {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::limits) struct Ask {
     pub(in crate::limits) sent: Ticks,
-    /// By how much a full bucket may be overfull. What it gives then lives [`TAU`] less that.
-    pub(in crate::limits) slack: u64,
     pub(in crate::limits) want: u64,
     /// Less than this is of no use, nor what exceeds a multiple of it.
     pub(in crate::limits) unit: u64,
@@ -79,17 +75,19 @@ impl Ask {
     /// What Redis gives, and the bucket's state after that; refill.lua in Rust.
     pub(in crate::limits) fn given(&self, quota: Quota, full_at: Ticks, now: Ticks) -> (u64, Ticks) {
         let full = now.0 + quota.room_ticks();
-        let before = full_at.0.min(full).max(now.0.saturating_sub(self.slack));
+        let before = full_at.0.min(full).max(now.0);
         let available = full - before;
         let given = self.want.min(available - available % self.unit);
         (given, Ticks(before + given))
     }
 }
 
-/// So long after leases begin to serve a bucket they are short, to make use of what an overfull bucket holds above its
-/// room.
-const YOUTH: u64 = 4 * SPAN;
-const YOUNG_LIFE: u64 = TAU / 4;
+/// How long a bucket that ran dry is left alone. What flows in meanwhile fits in the room of any bucket that is leased.
+const DRY: u64 = TAU - TAU / 4;
+/// In the last part of that, it is asked if Redis is asked anyway.
+const ALMOST_OVER: u64 = TAU / 4;
+/// What expires within this counts as gone when it is asked what is needed.
+const MARGIN: u64 = TAU / 10;
 
 impl Holding {
     pub(super) fn new(quota: Quota) -> Self {
@@ -99,7 +97,6 @@ impl Holding {
             leases: VecDeque::new(),
             is_refilling: false,
             dry_until: Ticks::default(),
-            hot_since: None,
             seen: None,
         }
     }
@@ -112,11 +109,7 @@ impl Holding {
     pub(super) fn ask(&mut self, cost: u64, now: Ticks) -> Answer {
         // A lease ends before the bucket gives more than this.
         if cost <= TAU && self.demand.count(cost, now) {
-            self.hot_since.get_or_insert(now);
             return self.ask_again(cost, now);
-        }
-        if self.demand.is_quiet() {
-            self.hot_since = None;
         }
         if self.is_dry(now) { Answer::Dry } else { Answer::Direct }
     }
@@ -159,10 +152,10 @@ impl Holding {
 
     pub(super) fn due(&mut self, now: Ticks) -> Due {
         let demand = self.demand.leased(now);
-        if self.is_refilling || demand == 0 || self.dry_until.0 > now.0 + SPAN / 2 {
+        if self.is_refilling || demand == 0 || self.dry_until.0 > now.0 + ALMOST_OVER {
             return Due::No;
         }
-        let (left, target) = (self.lasting(now), self.target(demand, now));
+        let (left, target) = (self.lasting(now), target(demand));
         if !self.is_dry(now) && left < 2 * self.demand.largest() {
             Due::Now
         } else if left < target {
@@ -184,12 +177,7 @@ impl Holding {
         }
         let demand = self.demand.leased(now);
         let unit = self.demand.largest().max(1);
-        Some(Ask {
-            sent: now,
-            slack: if self.is_young(now) { TAU - YOUNG_LIFE } else { 0 },
-            want: self.target(demand, now).saturating_sub(self.lasting(now)).max(unit),
-            unit,
-        })
+        Some(Ask { sent: now, want: target(demand).saturating_sub(self.lasting(now)).max(unit), unit })
     }
 
     pub(super) const fn is_refilling(&self) -> bool {
@@ -200,8 +188,8 @@ impl Holding {
     pub(super) fn refilled(&mut self, ask: Ask, given: u64, full_at: Ticks, redis_now: Ticks) {
         self.is_refilling = false;
         // Counted from the sending, as nobody knows how long the answer took.
-        self.add(given, Ticks(ask.sent.0 + TAU - ask.slack));
-        self.dry_until = if given < ask.want { Ticks(ask.sent.0 + SPAN) } else { Ticks(0) };
+        self.add(given, Ticks(ask.sent.0 + TAU));
+        self.dry_until = if given < ask.want { Ticks(ask.sent.0 + DRY) } else { Ticks(0) };
         self.seen = Some(Seen { sent: ask.sent, redis_now, full_at });
     }
 
@@ -228,17 +216,7 @@ impl Holding {
 
     /// What is in leases that do not expire at once.
     fn lasting(&self, now: Ticks) -> u64 {
-        let margin = if self.is_young(now) { YOUNG_LIFE / 10 } else { TAU / 10 };
-        self.held(Ticks(now.0 + margin))
-    }
-
-    /// What should be held after a refill: as much as is used while it lives.
-    fn target(&self, demand: u64, now: Ticks) -> u64 {
-        if self.is_young(now) { demand / 3 } else { demand.saturating_add(demand / 3) }
-    }
-
-    fn is_young(&self, now: Ticks) -> bool {
-        self.hot_since.is_some_and(|since| now.0.saturating_sub(since.0) < YOUTH)
+        self.held(Ticks(now.0 + MARGIN))
     }
 
     fn add(&mut self, ticks: u64, expires: Ticks) {
@@ -249,4 +227,9 @@ impl Holding {
             _ => {}
         }
     }
+}
+
+/// What should be held after a refill for a `demand` per span: a third more than one span's, which a lease outlives.
+const fn target(demand: u64) -> u64 {
+    demand.saturating_add(demand / 3)
 }

@@ -1,17 +1,17 @@
 #!lua
 -- Takes in advance what buckets have, up to what is wanted of each.
 --
--- KEYS: the buckets. ARGV: for each, the ticks in which it fills, for how many more it does, how many of those count for
--- this taking, the ticks that are wanted, and those of which only multiples are of use.
+-- KEYS: the buckets. ARGV: for each, the ticks in which it fills, for how many more it does (which do not count here), the
+-- ticks that are wanted, and those of which only multiples are of use.
 -- Returns the time and, for each bucket, the ticks taken and its state after that. All as in take.lua.
 local time = redis.call('TIME')
 local now = math.max(0, ((time[1] - 1767225600) * 1000000 + time[2]) * 16)
 local reply = {now}
 for i, key in ipairs(KEYS) do
-    local room, rest = tonumber(ARGV[5 * i - 4]), tonumber(ARGV[5 * i - 3])
-    local slack, want, unit = tonumber(ARGV[5 * i - 2]), tonumber(ARGV[5 * i - 1]), tonumber(ARGV[5 * i])
+    local room, rest = tonumber(ARGV[4 * i - 3]), tonumber(ARGV[4 * i - 2])
+    local want, unit = tonumber(ARGV[4 * i - 1]), tonumber(ARGV[4 * i])
     local full_at = tonumber(redis.pcall('GET', key) or 0) or 0
-    local before = math.max(now - slack, math.min(full_at, now + room))
+    local before = math.max(now, math.min(full_at, now + room))
     local available = now + room - before
     local given = math.min(want, available - available % unit)
     local after = before + given

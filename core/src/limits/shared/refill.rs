@@ -40,7 +40,7 @@ impl RefillScript {
         let mut count = 0;
         for (bucket, quota, ask) in asks {
             call.key(key(&bucket)).arg(quota.room_ticks()).arg(quota.slack_ticks());
-            call.arg(ask.slack).arg(ask.want).arg(ask.unit);
+            call.arg(ask.want).arg(ask.unit);
             count += 1;
         }
         let reply: Vec<u64> = call.invoke_async(connection).await?;
@@ -57,9 +57,9 @@ impl RefillScript {
 
     /// Takes from a bucket that is nobody's, as [`TakeScript::probe`](super::script::TakeScript::probe).
     pub(super) async fn probe(&self, connection: &mut impl ConnectionLike, key: &str) -> RedisResult<()> {
-        let (room, slack, want, unit) = (1_000_000, 0, 1, 1);
+        let (room, want, unit) = (1_000_000, 1, 1);
         let mut call = self.0.key(key);
-        call.arg(room).arg(LEASE_TICKS).arg(slack).arg(want).arg(unit);
+        call.arg(room).arg(LEASE_TICKS).arg(want).arg(unit);
         let _: Vec<u64> = call.invoke_async(connection).await?;
         Ok(())
     }
