@@ -57,20 +57,23 @@ impl Leases {
             account: (wanted.quota.slack_ticks() > 0).then(|| self.account(wanted)),
             share: Share::Open,
         };
-        Claim { parts: wanted.iter().map(part).collect() }
+        Claim { parts: wanted.iter().map(part).collect(), way: Way::Unknown }
     }
 
-    /// The state and Redis' time when it was last asked, if a request would find nothing, neither here nor there.
+    /// Whether leases would serve a request.
+    pub(super) fn serve(&self, wanted: &[Wanted], now: Ticks) -> bool {
+        wanted.iter().all(|one| {
+            let account = self.accounts.get(&one.bucket);
+            account.is_some_and(|account| account.lock().is_hot(cost(one), now))
+        })
+    }
+
+    /// The state and Redis' time when it was last asked, if a request that leases serve would find nothing, neither here nor
+    /// there.
     pub(super) fn dry(&self, wanted: &Wanted, now: Ticks) -> Option<(Ticks, Ticks)> {
         let account = self.accounts.get(&wanted.bucket)?;
         let holding = account.lock();
         if holding.is_dry(now) && holding.held(now) < cost(wanted) { holding.state(now) } else { None }
-    }
-
-    /// Whether a request would find here what it needs.
-    pub(super) fn can_pay(&self, wanted: &Wanted, now: Ticks) -> bool {
-        let account = self.accounts.get(&wanted.bucket);
-        account.is_some_and(|account| account.lock().held(now) >= cost(wanted))
     }
 
     /// Loses everything, also what is on its way.
@@ -109,9 +112,13 @@ fn cost(wanted: &Wanted) -> u64 {
 }
 
 /// What one request holds of its buckets; given back unless it is [kept](Claim::keep).
+///
+/// Leases pay for all buckets of a request, at one moment, or for none: what is leased could expire while Redis is asked
+/// about the others.
 #[derive(Debug)]
 pub(super) struct Claim {
     parts: Vec<Part>,
+    way: Way,
 }
 
 #[derive(Debug)]
@@ -124,17 +131,22 @@ struct Part {
     share: Share,
 }
 
+/// Who decides about a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Unknown,
+    /// Leases do, as all of its buckets are hot.
+    Leases,
+    Redis,
+}
+
 /// What a request has of one bucket.
 #[derive(Debug, PartialEq, Eq)]
 enum Share {
     /// Nothing yet.
     Open,
-    /// Nothing until a refill came.
-    Waits,
     /// What it costs.
     Leased(Taken),
-    /// What Redis says.
-    Direct,
     /// Nothing, and there is nothing.
     Dry,
 }
@@ -142,57 +154,73 @@ enum Share {
 /// How a request goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// It has what leases give; of the rest Redis decides.
-    Go,
+    /// Leases have paid for it, but for dry buckets that only count.
+    Paid,
     /// A refill must come first.
     Wait,
     /// A bucket has nothing.
     Dry,
+    /// Redis is to be asked for this request.
+    Direct,
 }
 
 impl Claim {
-    /// Takes from all leases at once, or from none. Without `patience` what would have to wait is left to Redis.
+    /// Takes from all leases at once, or from none. Without `patience` a request that would have to wait is left to Redis.
     pub(super) fn ask(&mut self, now: Ticks, patience: bool) -> Next {
-        for part in &mut self.parts {
-            let Some(account) = &part.account else { continue };
-            let answer = match part.share {
-                Share::Open => account.lock().ask(part.cost, now),
-                Share::Waits => account.lock().ask_again(part.cost, now),
-                Share::Leased(_) | Share::Direct | Share::Dry => continue,
-            };
-            part.share = match answer {
-                Answer::Taken(taken) => Share::Leased(taken),
-                Answer::Wait if patience => Share::Waits,
-                Answer::Wait | Answer::Direct => Share::Direct,
-                Answer::Dry => Share::Dry,
-            };
+        if self.way == Way::Unknown {
+            self.way = if self.count(now) { Way::Leases } else { Way::Redis };
+        }
+        if self.way == Way::Redis {
+            return Next::Direct;
+        }
+        let mut waits = false;
+        for (part, account) in leasable(&mut self.parts) {
+            match account.lock().take(part.cost, now) {
+                Answer::Taken(taken) => part.share = Share::Leased(taken),
+                Answer::Dry => part.share = Share::Dry,
+                Answer::Wait => waits = true,
+            }
         }
         if self.parts.iter().any(|part| part.share == Share::Dry && !part.is_shadow) {
             self.release();
             return Next::Dry;
         }
-        if self.parts.iter().all(|part| part.share != Share::Waits) {
-            return Next::Go;
+        if !waits {
+            return Next::Paid;
         }
-        for part in &mut self.parts {
-            if let (Some(account), Share::Leased(taken)) = (&part.account, &part.share) {
-                account.lock().give_back(taken);
-                part.share = Share::Waits;
+        for (part, account) in leasable(&mut self.parts) {
+            if let Share::Leased(taken) = std::mem::replace(&mut part.share, Share::Open) {
+                account.lock().give_back(&taken);
             }
         }
-        Next::Wait
+        if patience {
+            return Next::Wait;
+        }
+        self.way = Way::Redis;
+        Next::Direct
+    }
+
+    /// Counts the request in each of its buckets; whether all are so hot that leases are to serve it.
+    fn count(&mut self, now: Ticks) -> bool {
+        let mut hot = true;
+        for part in &self.parts {
+            hot &= part.account.as_ref().is_some_and(|account| account.lock().count(part.cost, now));
+        }
+        if hot {
+            leasable(&mut self.parts).for_each(|(part, account)| account.lock().count_leased(part.cost));
+        }
+        hot
     }
 
     /// The refills that are due, if any is, and those that soon will be. All are for one question to Redis.
     pub(super) fn refills(&self, now: Ticks) -> Vec<Refill> {
+        if self.way != Way::Leases {
+            return Vec::new();
+        }
         let due = |part: &Part| {
             part.account.as_ref().map_or(Due::No, |account| {
                 let mut holding = account.lock();
-                match part.share {
-                    Share::Waits => holding.due_for(part.cost, now),
-                    Share::Leased(_) | Share::Dry => holding.due(now),
-                    Share::Open | Share::Direct => Due::No,
-                }
+                if part.share == Share::Open { holding.due_for(part.cost, now) } else { holding.due(now) }
             })
         };
         if self.parts.iter().all(|part| due(part) < Due::Now) {
@@ -208,7 +236,7 @@ impl Claim {
 
     /// Waits for the refills under way that the request needs.
     pub(super) async fn refilled(&self) {
-        for part in self.parts.iter().filter(|part| part.share == Share::Waits) {
+        for part in self.parts.iter().filter(|part| part.share == Share::Open) {
             if let Some(account) = &part.account {
                 // Hears also what happens from here on, before it is awaited.
                 let refilled = account.refilled.notified();
@@ -218,11 +246,6 @@ impl Claim {
                 }
             }
         }
-    }
-
-    /// Whether leases have paid for this bucket, by its place among those wanted.
-    pub(super) fn is_leased(&self, place: usize) -> bool {
-        matches!(self.parts[place].share, Share::Leased(_))
     }
 
     /// Whether this bucket has nothing, by its place among those wanted.
@@ -237,22 +260,33 @@ impl Claim {
     }
 
     /// Gives back what it has, as another bucket refuses.
-    pub(super) fn release(&mut self) {
-        for part in &mut self.parts {
-            let Some(account) = &part.account else { continue };
+    fn release(&mut self) {
+        if self.way != Way::Leases {
+            return;
+        }
+        for (part, account) in leasable(&mut self.parts) {
             match &part.share {
                 Share::Leased(taken) => account.lock().undo(taken),
-                Share::Waits => account.lock().forget(part.cost),
-                Share::Open | Share::Direct | Share::Dry => continue,
+                Share::Open => account.lock().forget(part.cost),
+                Share::Dry => continue,
             }
             part.share = Share::Open;
         }
+        self.way = Way::Redis;
     }
 
     /// The request is admitted.
     pub(super) fn keep(mut self) {
         self.parts.clear();
     }
+}
+
+/// Those that can be leased, with where that is done.
+fn leasable(parts: &mut [Part]) -> impl Iterator<Item = (&mut Part, Arc<Account>)> {
+    parts.iter_mut().filter_map(|part| {
+        let account = part.account.clone()?;
+        Some((part, account))
+    })
 }
 
 impl Drop for Claim {

@@ -94,45 +94,51 @@ impl SharedBuckets {
         }
     }
 
-    /// Takes from leases what they serve, and the rest from Redis.
+    /// Takes from leases if they serve the request, or else from Redis.
     pub(super) async fn take(self: &Arc<Self>, wanted: &[Wanted]) -> Result<Admission, NotTaken> {
         check_size(wanted)?;
         if wanted.is_empty() {
             return Ok(Admission::default());
         }
-        let mut claim = self.leases.claim(wanted);
-        if self.ask_leases(&mut claim).await == Some(Next::Dry)
-            && let Some(refusal) = self.dry(wanted, &claim)
-        {
-            return Err(refusal.into());
-        }
         let Some(connection) = self.link.connection() else { return self.take_alone(wanted) };
-        let rest = wanted.iter().enumerate();
-        let is_over = |place, one: &Wanted| claim.is_leased(place) || (claim.is_dry(place) && one.shadow);
-        let rest: Vec<_> = rest.filter(|(place, one)| !is_over(*place, one)).map(|(_, one)| *one).collect();
-        let Some(Wanted { bucket, .. }) = rest.first() else {
-            return Ok(self.admitted(wanted, claim, Admission::default()));
-        };
-        let sent = self.clock.monotonic();
-        if let Err(refusal) = self.refusals.check(&rest, sent) {
-            return Err(self.refused(wanted, claim, refusal).into());
+        let deadline = self.link.deadline();
+        let mut claim = self.leases.claim(wanted);
+        match self.ask_leases(&mut claim, &connection, deadline).await {
+            Ok(Next::Paid) => return Ok(self.paid(wanted, claim)),
+            Ok(Next::Dry) if let Some(refusal) = self.dry(wanted, &claim) => return Err(refusal.into()),
+            Ok(_) => drop(claim),
+            Err(trouble) => {
+                self.fall_back(&connection, &trouble);
+                return self.take_alone(wanted);
+            }
         }
+        self.ask_redis(wanted, &connection, deadline).await
+    }
+
+    async fn ask_redis(
+        &self,
+        wanted: &[Wanted],
+        connection: &Connection,
+        deadline: Instant,
+    ) -> Result<Admission, NotTaken> {
+        let sent = self.clock.monotonic();
+        self.refusals.check(wanted, sent)?;
         // It has all the others too.
-        let node = connection.nodes.serving(&key(bucket));
-        let answer = self.link.in_time(self.script.take(&mut node.redis(), &rest)).await;
+        let node = connection.nodes.serving(&key(&wanted[0].bucket));
+        let answer = self.link.by(deadline, self.script.take(&mut node.redis(), wanted)).await;
         self.counters.answered(self.clock.monotonic().since(sent));
         let trouble = match answer {
-            Ok(taken) => match taken.verdict(&rest) {
-                Some(Ok(direct)) => return Ok(self.admitted(wanted, claim, direct)),
+            Ok(taken) => match taken.verdict(wanted) {
+                Some(Ok(admission)) => return Ok(admission),
                 Some(Err(refusal)) => {
-                    self.refusals.remember(&rest, &taken.full_at, taken.now, sent);
-                    return Err(self.refused(wanted, claim, refusal).into());
+                    self.refusals.remember(wanted, &taken.full_at, taken.now, sent);
+                    return Err(refusal.into());
                 }
                 None => Trouble::Disagrees,
             },
             Err(trouble) => trouble,
         };
-        self.fall_back(&connection, &node.blame(trouble));
+        self.fall_back(connection, &node.blame(trouble));
         self.take_alone(wanted)
     }
 
@@ -247,9 +253,12 @@ impl SharedBuckets {
     fn fall_back(&self, connection: &Connection, trouble: &Trouble) {
         // Held throughout, so that what is told comes in the order in which it happens.
         let mut told = self.told();
-        let Some(worked_for) = self.link.drop_connection(connection) else { return };
-        self.leases.clear();
+        let Some(worked_for) = self.link.worked_for(connection) else { return };
+        // Before any request can be decided by it.
         self.alone.begin(self.now(), worked_for >= LONGEST_REFILL);
+        self.link.drop_connection();
+        self.leases.clear();
+        self.counters.lease_tokens.set(0);
         self.say_down(&mut told, trouble);
     }
 

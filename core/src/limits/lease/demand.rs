@@ -28,17 +28,23 @@ const DECAY: u64 = 16;
 const FORGOTTEN: u64 = 8;
 
 impl Demand {
-    /// Counts a request. Tells whether the bucket is so hot that leases are to serve it: at least four such requests fit
-    /// in what was asked, or in what leases served of late.
+    /// Counts a request, and tells whether the bucket is hot for it.
     pub(super) fn count(&mut self, cost: u64, now: Ticks) -> bool {
         self.roll(now);
         self.current.all = self.current.all.saturating_add(cost);
-        let hot = self.all(now).max(self.peak) >= cost.saturating_mul(4);
-        if hot {
-            self.current.leased = self.current.leased.saturating_add(cost);
-            self.current.largest = self.current.largest.max(cost);
-        }
-        hot
+        self.is_hot(cost, now)
+    }
+
+    /// Counts what leases are to serve.
+    pub(super) fn count_leased(&mut self, cost: u64) {
+        self.current.leased = self.current.leased.saturating_add(cost);
+        self.current.largest = self.current.largest.max(cost);
+    }
+
+    /// Whether at least four such requests fit in what was asked, or in what leases served of late.
+    pub(super) fn is_hot(&mut self, cost: u64, now: Ticks) -> bool {
+        self.roll(now);
+        self.all(now).max(self.peak) >= cost.saturating_mul(4)
     }
 
     /// As if a request that leases were to serve had not come.

@@ -38,9 +38,7 @@ pub(super) enum Answer {
     Taken(Taken),
     /// A refill must come first.
     Wait,
-    /// Redis is to be asked for this request alone.
-    Direct,
-    /// There is nothing in Redis.
+    /// There is nothing, neither here nor in Redis.
     Dry,
 }
 
@@ -105,17 +103,24 @@ impl Holding {
         self.quota
     }
 
-    /// Takes all of `cost`, or says what is to be done.
-    pub(super) fn ask(&mut self, cost: u64, now: Ticks) -> Answer {
+    /// Counts a request; whether the bucket is so hot that leases can serve it.
+    pub(super) fn count(&mut self, cost: u64, now: Ticks) -> bool {
         // A lease ends before the bucket gives more than this.
-        if cost <= TAU && self.demand.count(cost, now) {
-            return self.ask_again(cost, now);
-        }
-        if self.is_dry(now) { Answer::Dry } else { Answer::Direct }
+        cost <= TAU && self.demand.count(cost, now)
     }
 
-    /// As [`Holding::ask`], by a request that has waited and is counted.
-    pub(super) fn ask_again(&mut self, cost: u64, now: Ticks) -> Answer {
+    /// Counts what leases are to serve.
+    pub(super) fn count_leased(&mut self, cost: u64) {
+        self.demand.count_leased(cost);
+    }
+
+    /// As [`Holding::count`], of a request that may yet come.
+    pub(super) fn is_hot(&mut self, cost: u64, now: Ticks) -> bool {
+        cost <= TAU && self.demand.is_hot(cost, now)
+    }
+
+    /// Takes all of `cost`, or says what is to be done.
+    pub(super) fn take(&mut self, cost: u64, now: Ticks) -> Answer {
         while self.leases.pop_front_if(|lease| lease.expires <= now).is_some() {}
         if self.held(now) < cost {
             return if self.is_dry(now) { Answer::Dry } else { Answer::Wait };

@@ -279,19 +279,21 @@ fn what_is_given_back_lives_no_longer() {
     let at = |millis: u64| Ticks(16_000 * (1000 + millis));
     let cost = 16_000;
     for _ in 0..3 {
-        assert_eq!(holding.ask(cost, at(0)), Answer::Direct, "not hot yet");
+        assert!(!holding.count(cost, at(0)));
     }
-    assert_eq!(holding.ask(cost, at(0)), Answer::Wait);
+    assert!(holding.count(cost, at(0)));
+    holding.count_leased(cost);
+    assert_eq!(holding.take(cost, at(0)), Answer::Wait);
     let refill = |holding: &mut Holding, millis| {
         let ask = holding.begin_refill(at(millis)).unwrap();
         assert_eq!(holding.begin_refill(at(millis)), None, "one at a time");
         holding.refilled(ask, ask.want, Ticks(0), Ticks(0));
     };
     refill(&mut holding, 0);
-    let Answer::Taken(taken) = holding.ask_again(cost, at(1)) else { panic!("nothing there") };
+    let Answer::Taken(taken) = holding.take(cost, at(1)) else { panic!("nothing there") };
     holding.give_back(&taken);
     assert_eq!(holding.held(at(1)), cost + cost / 3);
-    let Answer::Taken(taken) = holding.ask_again(cost, at(99)) else { panic!("gone too early") };
+    let Answer::Taken(taken) = holding.take(cost, at(99)) else { panic!("gone too early") };
     refill(&mut holding, 99);
     let held = holding.held(at(101));
     holding.give_back(&taken);
@@ -319,19 +321,27 @@ async fn a_claim_gives_back_what_another_bucket_refuses_and_hears_of_refills() {
             refill.done(given, Ticks(0), Ticks(0));
         }
     });
-    assert_eq!(claim.ask(now, true), Next::Go);
+    assert_eq!(claim.ask(now, true), Next::Paid);
     claim.keep();
     let held = leases.outstanding(now);
     let mut claim = leases.claim(&both);
     assert_eq!(claim.ask(now, true), Next::Dry);
-    assert_eq!((claim.is_dry(0), claim.is_leased(1)), (true, false));
+    assert_eq!((claim.is_dry(0), claim.is_dry(1)), (true, false));
     assert_eq!(leases.outstanding(now), held, "the other bucket has lost nothing");
     let mut claim = leases.claim(&both[1..]);
-    assert_eq!(claim.ask(now, true), Next::Go);
+    assert_eq!(claim.ask(now, true), Next::Paid);
     assert_eq!(leases.outstanding(now), held - 1);
     drop(claim);
     assert_eq!(leases.outstanding(now), held);
-    assert!(leases.dry(&both[0], now).is_some() && leases.can_pay(&both[1], now));
+    assert!(
+        leases.serve(&both, now)
+            && leases.dry(&both[0], now).is_some()
+            && leases.dry(&both[1], now).is_none()
+    );
+    let cold = wanted(2, rate(1000, 1000), 1);
+    assert!(!leases.serve(&[both[1], cold], now));
+    assert_eq!(leases.claim(&[both[1], cold]).ask(now, true), Next::Direct, "all buckets, or none");
+    assert_eq!(leases.outstanding(now), held);
     leases.clear();
     assert_eq!(leases.outstanding(now), 0);
 }

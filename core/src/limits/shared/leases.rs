@@ -1,8 +1,10 @@
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::SharedBuckets;
 use super::key::key;
-use super::link::Connection;
+use super::link::{Connection, Trouble};
 use crate::limits::bucket::{Ticks, Verdict, seconds_until};
 use crate::limits::lease::{Claim, Next, Refill};
 use crate::limits::verdict::level;
@@ -12,19 +14,26 @@ use crate::limits::{Admission, Level, Refusal, RefusalKind, Wanted};
 const PATIENCE: u32 = 2;
 
 impl SharedBuckets {
-    /// Takes from leases what they are to serve, and waits for their refills, which are bounded in time. `None` if Redis
-    /// cannot be used.
-    pub(super) async fn ask_leases(self: &Arc<Self>, claim: &mut Claim) -> Option<Next> {
+    /// Lets leases pay for a request if they are to, and waits for their refills until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// Why Redis cannot be used.
+    pub(super) async fn ask_leases(
+        self: &Arc<Self>,
+        claim: &mut Claim,
+        connection: &Connection,
+        deadline: Instant,
+    ) -> Result<Next, Trouble> {
         let mut waits = 0;
         loop {
-            let connection = self.link.connection()?;
             let now = self.now();
             let next = claim.ask(now, waits < PATIENCE);
-            self.refill(connection, claim.refills(now));
+            self.refill(connection.clone(), claim.refills(now));
             if next != Next::Wait {
-                return Some(next);
+                return Ok(next);
             }
-            claim.refilled().await;
+            self.link.by(deadline, async { Ok::<_, Trouble>(claim.refilled().await) }).await?;
             waits += 1;
         }
     }
@@ -38,7 +47,10 @@ impl SharedBuckets {
                 refills.iter().map(|refill| (refill.bucket, refill.quota(), refill.ask)).collect();
             // It has the buckets of all others too, as they are of one request.
             let node = connection.nodes.serving(&first);
-            match this.link.in_time(this.refill_script.ask(&mut node.redis(), asks)).await {
+            let sent = this.clock.monotonic();
+            let answer = this.link.in_time(this.refill_script.ask(&mut node.redis(), asks)).await;
+            this.counters.answered(this.clock.monotonic().since(sent));
+            match answer {
                 Ok(given) => {
                     for (refill, given) in refills.into_iter().zip(given) {
                         refill.done(given.ticks, given.full_at, given.now);
@@ -50,20 +62,13 @@ impl SharedBuckets {
         });
     }
 
-    /// What is said of a request for which leases and Redis have paid.
-    pub(super) fn admitted(&self, wanted: &[Wanted], claim: Claim, direct: Admission) -> Admission {
-        let levels = self.levels(wanted, &claim, &direct.levels);
-        let mut shadow_refused = direct.shadow_refused;
+    /// What is said of a request for which leases have paid.
+    pub(super) fn paid(&self, wanted: &[Wanted], claim: Claim) -> Admission {
+        let levels = self.levels(wanted, &claim);
         let dry = wanted.iter().enumerate().filter(|(place, _)| claim.is_dry(*place));
-        shadow_refused.extend(dry.map(|(_, one)| *one));
+        let shadow_refused = dry.map(|(_, one)| *one).collect();
         claim.keep();
         Admission { levels, shadow_refused }
-    }
-
-    /// What is said of a request that Redis refused, or would; it gets back what it took from leases.
-    pub(super) fn refused(&self, wanted: &[Wanted], mut claim: Claim, refusal: Refusal) -> Refusal {
-        claim.release();
-        Refusal { levels: self.levels(wanted, &claim, &refusal.levels), ..refusal }
     }
 
     /// The refusal by the bucket that has nothing or, of several, takes longest.
@@ -74,7 +79,7 @@ impl SharedBuckets {
         let refused = dry.map(|(one, (full_at, redis_now))| exhausted(one, full_at, redis_now));
         let (retry_after_secs, level) = refused.max_by_key(|(secs, _)| *secs)?;
         let kind = RefusalKind::Exhausted { retry_after_secs };
-        Some(Refusal { kind, level: level.into(), levels: self.levels(wanted, claim, &[]) })
+        Some(Refusal { kind, level: level.into(), levels: self.levels(wanted, claim) })
     }
 
     /// # Errors
@@ -82,6 +87,9 @@ impl SharedBuckets {
     /// The refusal, if leases and Redis have nothing, as far as is known.
     pub(super) fn peek_shared(&self, wanted: &[Wanted]) -> Result<(), Refusal> {
         let now = self.now();
+        if !self.leases.serve(wanted, now) {
+            return self.refusals.check(wanted, self.clock.monotonic());
+        }
         for one in wanted.iter().filter(|one| !one.shadow) {
             if let Some((full_at, redis_now)) = self.leases.dry(one, now) {
                 let (retry_after_secs, level) = exhausted(one, full_at, redis_now);
@@ -89,18 +97,15 @@ impl SharedBuckets {
                 return Err(Refusal { kind, level: level.into(), levels: vec![level] });
             }
         }
-        let rest = |one: &&Wanted| !self.leases.can_pay(one, now);
-        let rest: Vec<_> = wanted.iter().filter(rest).copied().collect();
-        self.refusals.check(&rest, self.clock.monotonic())
+        Ok(())
     }
 
-    /// In the order of `wanted`, of all that are known and could refuse. Those of leases may lag by one refill.
-    fn levels(&self, wanted: &[Wanted], claim: &Claim, direct: &[Level]) -> Vec<Level> {
+    /// In the order of `wanted`, of all that are known and could refuse; they may lag by one refill.
+    fn levels(&self, wanted: &[Wanted], claim: &Claim) -> Vec<Level> {
         let now = self.now();
         let of = |(place, one): (usize, &Wanted)| {
-            let told = direct.iter().find(|level| level.bucket == one.bucket).copied();
-            let lease = || claim.state(place, now).map(|(full_at, now)| level(one, full_at, now));
-            told.or_else(lease).filter(|_| !one.shadow)
+            let (full_at, now) = claim.state(place, now).filter(|_| !one.shadow)?;
+            Some(level(one, full_at, now))
         };
         wanted.iter().enumerate().filter_map(of).collect()
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use redis::RedisError;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::endpoint::Endpoint;
 use super::nodes::{Node, Nodes};
@@ -108,23 +108,42 @@ impl Link {
         self.read().connection.clone()
     }
 
+    /// When a request that begins now has waited long enough for Redis.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+
     /// What `answer` gives, unless that takes longer than a request waits.
     pub(super) async fn in_time<T, E: Into<Trouble>>(
         &self,
         answer: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Trouble> {
-        match timeout(self.timeout, answer).await {
+        self.by(self.deadline(), answer).await
+    }
+
+    /// What `answer` gives by `deadline`.
+    pub(super) async fn by<T, E: Into<Trouble>>(
+        &self,
+        deadline: Instant,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Trouble> {
+        match timeout_at(deadline, answer).await {
             Ok(answer) => answer.map_err(Into::into),
             Err(_) => Err(Trouble::TimedOut(self.timeout)),
         }
     }
 
-    /// Drops `failed` for all, and tells how long it had worked; `None` if that was done before.
-    pub(super) fn drop_connection(&self, failed: &Connection) -> Option<Duration> {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.connection.take_if(|current| current.number == failed.number)?;
-        self.lost.notify_one();
+    /// How long `connection` has worked; `None` if it is dropped.
+    pub(super) fn worked_for(&self, connection: &Connection) -> Option<Duration> {
+        let state = self.read();
+        state.connection.as_ref().filter(|current| current.number == connection.number)?;
         Some(state.made_at.map_or(Duration::ZERO, |at| at.elapsed()))
+    }
+
+    /// Drops the connection for all.
+    pub(super) fn drop_connection(&self) {
+        self.state.write().unwrap_or_else(PoisonError::into_inner).connection = None;
+        self.lost.notify_one();
     }
 
     /// Completes when the connection is dropped.

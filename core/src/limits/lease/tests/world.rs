@@ -212,11 +212,11 @@ impl World {
         match next {
             Next::Wait => self.replicas[request.replica].waiting.push(request),
             Next::Dry => {}
-            Next::Go if (0..request.wanted.len()).all(|place| request.claim.is_leased(place)) => {
+            Next::Paid => {
                 let at = request.at;
                 self.admit(request, at);
             }
-            Next::Go => {
+            Next::Direct => {
                 let way = self.ways.next().expect("endless");
                 if way.fate != Fate::RequestLost {
                     self.at(self.time + way.there * 1000, Event::TakeAtRedis { request, way });
@@ -229,12 +229,10 @@ impl World {
     fn take(&mut self, request: &Request) -> bool {
         let now = self.redis_now();
         let mut next = Vec::new();
-        for (place, (&bucket, wanted)) in request.buckets.iter().zip(&request.wanted).enumerate() {
-            if !request.claim.is_leased(place) {
-                match wanted.quota.take(self.states[bucket], now, wanted.cost) {
-                    Verdict::Admitted(state) => next.push((bucket, state)),
-                    _ => return false,
-                }
+        for (&bucket, wanted) in request.buckets.iter().zip(&request.wanted) {
+            match wanted.quota.take(self.states[bucket], now, wanted.cost) {
+                Verdict::Admitted(state) => next.push((bucket, state)),
+                _ => return false,
             }
         }
         for (bucket, state) in next {
@@ -243,10 +241,9 @@ impl World {
         true
     }
 
-    /// What Redis took was used then, and what was leased when the request took it.
-    fn admit(&mut self, request: Request, direct: u64) {
-        for (place, (&bucket, wanted)) in request.buckets.iter().zip(&request.wanted).enumerate() {
-            let at = if request.claim.is_leased(place) { request.at } else { direct };
+    /// When Redis took it, or leases paid.
+    fn admit(&mut self, request: Request, at: u64) {
+        for (&bucket, wanted) in request.buckets.iter().zip(&request.wanted) {
             self.admitted[bucket].push((at, wanted.cost));
         }
         request.claim.keep();
