@@ -22,7 +22,7 @@ use prometheus_client::registry::Registry;
 
 use crate::clock::Clock;
 use crate::config::{self, OnRedisFailure};
-use crate::id::TenantId;
+use crate::id::{IdentityId, TenantId};
 
 pub use bucket::{Kind, Quota, Share, Ticks};
 use counters::Counters;
@@ -210,6 +210,9 @@ impl Limits {
     /// Counts what was decided. A cost that never fits has an audit record of its own.
     fn note(&self, selection: &Selection<'_>, taken: Result<&Admission, &NotTaken>) {
         self.counters.count(selection.wanted(), taken);
+        if self.trouble().is_some() {
+            self.counters.count_local(selection.wanted());
+        }
         let Some(tally) = &self.tally else { return };
         match taken {
             Ok(admission) => {
@@ -233,6 +236,21 @@ impl Limits {
         match &self.buckets {
             Buckets::Local(buckets) => Ok(buckets.held(tenant, self.local_now())),
             Buckets::Shared(buckets) => buckets.held(tenant).await,
+        }
+    }
+
+    /// Forgets what an identity has used up, now that its buckets are of the next generation than `policies` says. Where they
+    /// are in Redis and are not forgotten they only take up room until they are full.
+    pub(crate) async fn forget(
+        &self,
+        identity: (TenantId, IdentityId),
+        policies: &IdentityPolicies,
+        stored: &DefaultPolicies,
+    ) {
+        if let Buckets::Shared(buckets) = &self.buckets {
+            let kind = DimensionKind::Identity;
+            let default = stored.get(kind).or_else(|| self.configured.get(kind));
+            buckets.forget(&policies.ended_buckets(identity, default.map(Arc::as_ref))).await;
         }
     }
 

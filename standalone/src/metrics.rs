@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -21,6 +21,8 @@ const PATH: &str = "/metrics";
 const MOST_CONNECTIONS: usize = 16;
 /// Longest time for a request and its reply. Each has a connection of its own.
 const LONGEST: Duration = Duration::from_secs(10);
+/// Longest time for a request's head: connections that say nothing must not keep others waiting.
+const LONGEST_HEAD: Duration = Duration::from_secs(2);
 
 /// Serves for ever.
 pub(crate) async fn serve(metrics: Arc<Metrics>, listener: TcpListener) {
@@ -39,7 +41,12 @@ pub(crate) async fn serve(metrics: Arc<Metrics>, listener: TcpListener) {
 
 async fn answer_one(metrics: &Metrics, stream: TcpStream) -> hyper::Result<()> {
     let service = service_fn(|request| async move { Ok::<_, Infallible>(answer(metrics, &request)) });
-    http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service).await
+    http1::Builder::new()
+        .keep_alive(false)
+        .timer(TokioTimer::new())
+        .header_read_timeout(LONGEST_HEAD)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
 }
 
 fn answer<B>(metrics: &Metrics, request: &Request<B>) -> Response<Full<Bytes>> {

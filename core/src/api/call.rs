@@ -115,12 +115,21 @@ impl<S: Store> Call<'_, S> {
         context: Option<&'a Context>,
         cost: Cost,
     ) -> Selection<'a> {
+        // A stored limit must not stop whoever is to undo it.
+        let undoes = self.route.operation.manages_limits();
+        let stored = if undoes { self.app.limits.configured() } else { stored };
         let mut selection = self.app.limits.select(stored, self.route.operation.class(), cost);
         let Some(principal) = self.principal else {
             selection.add(Dimension::ip_of_stranger(self.address), None, 0);
             return selection;
         };
         let identity = principal.identity();
+        if undoes {
+            let generation = principal.limits().generation;
+            selection.add_ip(identity.tenant, self.address);
+            selection.add(Dimension::Identity(identity.tenant, identity.id), None, generation);
+            return selection;
+        }
         selection.add_ip(identity.tenant, self.address);
         let context_id = context.map(|context| context.id);
         selection.add_identity((identity.tenant, identity.id), principal.limits(), context_id);

@@ -260,6 +260,34 @@ impl Operation {
         matches!(self, Self::EncryptStream | Self::DecryptStream | Self::RewrapStream)
     }
 
+    /// Whether it shows or changes limits.
+    pub const fn manages_limits(self) -> bool {
+        matches!(
+            self,
+            Self::AdminListLimits
+                | Self::AdminListExhausted
+                | Self::AdminResetLimits
+                | Self::AdminGetContextLimits
+                | Self::AdminSetContextLimits
+                | Self::AdminClearContextLimits
+                | Self::AdminGetIdentityLimits
+                | Self::AdminSetIdentityLimits
+                | Self::AdminClearIdentityLimits
+                | Self::AdminGetIdentityContextLimits
+                | Self::AdminSetIdentityContextLimits
+                | Self::AdminClearIdentityContextLimits
+                | Self::AdminGetIpLimits
+                | Self::AdminSetIpLimits
+                | Self::AdminClearIpLimits
+                | Self::AdminGetDefaultLimits
+                | Self::AdminSetDefaultLimits
+                | Self::AdminClearDefaultLimits
+                | Self::AdminGetTenantLimits
+                | Self::AdminSetTenantLimits
+                | Self::AdminClearTenantLimits
+        )
+    }
+
     /// Whose budget it is of, beside those that are for all; [`Class::Admin`] are those of `/api/admin`.
     pub const fn class(self) -> Option<Class> {
         match self {

@@ -211,7 +211,6 @@ async fn revoke_refresh_token<S: Store>(call: &mut Call<'_, S>, sent: &RefreshTo
     let (tenant, identity, family) = (found.identity.tenant, found.identity.id, found.family.id);
     call.facts.subject = Some((tenant, identity));
     call.facts.detail = Some(format!("refresh token {family}"));
-    call.charge_identity(tenant, identity).await?;
     end_family(call, tenant, identity, family).await?;
     Ok(true)
 }
@@ -229,7 +228,6 @@ async fn revoke_access_token<S: Store>(call: &mut Call<'_, S>, token: &str) -> R
     }
     call.facts.subject = Some((*tenant, *identity));
     call.facts.detail = Some(format!("token {id}"));
-    call.charge_identity(*tenant, *identity).await?;
     let now = call.app.clock.now();
     match call.app.store.revoke_token(*tenant, *identity, id, *expires_at, now).await? {
         Revocation::Done => call.app.changed().await,

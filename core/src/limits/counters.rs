@@ -15,14 +15,14 @@ const ANSWER_TIMES: [f64; 10] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 
 /// What limits decided.
 pub(super) struct Counters {
     requests: Family<Labels, Counter>,
+    /// Decided by this replica alone, though they are to be shared.
+    local: Family<[(&'static str, &'static str); 1], Counter>,
     /// Of `requests`, by dimension and outcome: found without a lock.
     decided: [[Counter; OUTCOMES.len()]; DimensionKind::ALL.len()],
 }
 
 /// How Redis does, and what is done without it.
 pub(super) struct RedisCounters {
-    /// Decided by this replica alone, while Redis is not used.
-    pub(super) local: Counter,
     /// Tokens that were leased and are neither used nor expired.
     pub(super) lease_tokens: Gauge,
     /// Times at which Redis had lost the buckets.
@@ -54,12 +54,14 @@ impl Counters {
         let decided = DimensionKind::ALL.map(|kind| {
             OUTCOMES.map(|outcome| requests.get_or_create_owned(&Labels { dimension: kind.name(), outcome }))
         });
-        Self { requests, decided }
+        Self { requests, local: Family::default(), decided }
     }
 
     pub(super) fn register(&self, registry: &mut Registry) {
         let help = "Requests that a limit of the dimension admitted, refused, or would have refused";
         registry.register("limit_requests", help, self.requests.clone());
+        let help = "Requests that this replica limited on its own, as Redis was not used";
+        registry.register("limit_local_requests", help, self.local.clone());
     }
 
     /// Counts a request once in each of its dimensions or, if it was refused, in the one that refused it.
@@ -83,6 +85,17 @@ impl Counters {
         }
     }
 
+    /// Counts a request that this replica decided alone once in each of its dimensions.
+    pub(super) fn count_local(&self, wanted: &[Wanted]) {
+        for (place, one) in wanted.iter().enumerate() {
+            let kind = one.bucket.dimension.kind();
+            // The windows of a policy are one limit.
+            if wanted[..place].iter().all(|other| other.bucket.dimension.kind() != kind) {
+                self.local.get_or_create(&[("dimension", kind.name())]).inc();
+            }
+        }
+    }
+
     fn inc(&self, kind: DimensionKind, outcome: Outcome) {
         self.decided[kind as usize][outcome as usize].inc();
     }
@@ -91,7 +104,6 @@ impl Counters {
 impl RedisCounters {
     pub(super) fn new() -> Self {
         let this = Self {
-            local: Counter::default(),
             lease_tokens: Gauge::default(),
             losses: Counter::default(),
             answers: Histogram::new(ANSWER_TIMES),
@@ -105,8 +117,6 @@ impl RedisCounters {
     }
 
     pub(super) fn register(&self, registry: &mut Registry) {
-        let help = "Requests that this replica limited on its own, as Redis was not used";
-        registry.register("limit_local_requests", help, self.local.clone());
         let help = "Tokens that this replica has leased and neither used nor lost";
         registry.register("limit_lease_tokens", help, self.lease_tokens.clone());
         let help = "Time from asking Redis for tokens to its answer, or to giving up";
@@ -168,6 +178,7 @@ mod tests {
         counters.count(&all, Err(&refused));
         counters.count(&all, Err(&refused));
         counters.count(&all, Err(&NotTaken::Unavailable));
+        counters.count_local(&all);
         redis.went_down();
         redis.went_up();
         redis.went_down();
@@ -184,6 +195,7 @@ mod tests {
             (r#"limit_requests_total{dimension="context",outcome="refused"}"#, 2),
             (r#"limit_requests_total{dimension="context",outcome="shadow_refused"}"#, 1),
             (r#"limit_requests_total{dimension="failed-authentication",outcome="refused"}"#, 0),
+            (r#"limit_local_requests_total{dimension="ip"}"#, 1),
             (r#"redis_transitions_total{to="up"}"#, 1),
             (r#"redis_transitions_total{to="down"}"#, 2),
             ("redis_up", 0),

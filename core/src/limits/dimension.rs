@@ -82,6 +82,18 @@ impl Dimension {
         }
     }
 
+    /// Whose; `None` of what is nobody's.
+    pub const fn tenant(&self) -> Option<TenantId> {
+        match *self {
+            Self::Ip(tenant, _)
+            | Self::Identity(tenant, _)
+            | Self::Context(tenant, _)
+            | Self::Tenant(tenant)
+            | Self::IdentityContext(tenant, ..) => Some(tenant),
+            Self::FailedAuthentication(_) => None,
+        }
+    }
+
     /// The same dimension for every address of one subscriber: IPv4-mapped addresses are IPv4, and IPv6 addresses are
     /// cut to their /64.
     pub fn ip(tenant: TenantId, address: IpAddr) -> Self {

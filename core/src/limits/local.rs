@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::bucket::Ticks;
-use super::dimension::{Bucket, DimensionKind, Wanted, WindowId};
+use super::dimension::{Bucket, Dimension, DimensionKind, Wanted, WindowId};
 use super::held::{Held, HeldBucket, Holder};
 use super::verdict::{admission, judge};
 use super::{Admission, Refusal};
@@ -13,8 +13,8 @@ use crate::id::TenantId;
 /// Buckets kept by this process, in bounded memory.
 ///
 /// A bucket that is full again says nothing and may be forgotten. When a shard has no room left and nothing to
-/// forget, further strangers share one bucket for each kind of limit until there is: so flooding the table with addresses can
-/// make limits stricter for newcomers, but resets nobody's.
+/// forget, further strangers share one bucket for each tenant and kind of limit until there is: so flooding the table with
+/// addresses can make limits stricter for newcomers, but resets nobody's. One tenant has at most half of a shard.
 pub(super) struct LocalBuckets {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
@@ -31,11 +31,22 @@ const SWEEP_TICKS: u64 = 1_600_000;
 
 #[derive(Default)]
 struct Shard {
-    full_at: HashMap<Bucket, Ticks>,
+    states: HashMap<Name, State>,
+    /// How many of them each tenant has; those of nobody count together.
+    counts: HashMap<Option<TenantId>, usize>,
     /// There are as many kinds as policies make: few.
-    strangers: HashMap<(DimensionKind, WindowId), Ticks>,
+    strangers: HashMap<(Option<TenantId>, DimensionKind, WindowId), Ticks>,
     /// When it is worth looking again for what may be forgotten.
     sweep_at: Ticks,
+}
+
+/// Whose bucket, by which limit. It has one state: an older generation has ended.
+type Name = (Dimension, WindowId);
+
+#[derive(Clone, Copy)]
+struct State {
+    generation: u8,
+    full_at: Ticks,
 }
 
 impl LocalBuckets {
@@ -85,12 +96,11 @@ impl LocalBuckets {
         let mut buckets = Vec::new();
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            buckets.extend(shard.full_at.iter().filter(|(_, full_at)| **full_at > now).filter_map(
-                |(Bucket { dimension, window, generation }, full_at)| {
-                    let holder = Holder::within(tenant, dimension)?;
-                    Some(HeldBucket { holder, window: *window, generation: *generation, full_at: *full_at })
-                },
-            ));
+            let held = shard.states.iter().filter(|(_, state)| state.full_at > now);
+            buckets.extend(held.filter_map(|((dimension, window), State { generation, full_at })| {
+                let holder = Holder::within(tenant, dimension)?;
+                Some(HeldBucket { holder, window: *window, generation: *generation, full_at: *full_at })
+            }));
         }
         Held { buckets, now, complete: true }
     }
@@ -124,7 +134,8 @@ impl LocalBuckets {
     }
 
     fn shard_of(&self, bucket: &Bucket) -> usize {
-        usize::try_from(self.hasher.hash_one(bucket) % SHARDS as u64).expect("below the number of shards")
+        usize::try_from(self.hasher.hash_one(name(bucket)) % SHARDS as u64)
+            .expect("below the number of shards")
     }
 }
 
@@ -153,28 +164,55 @@ impl LockedShards<'_> {
 
 impl Shard {
     fn full_at(&self, bucket: &Bucket) -> Ticks {
-        let of_strangers = || self.strangers.get(&kind(bucket)).copied().unwrap_or_default();
-        self.full_at.get(bucket).copied().unwrap_or_else(of_strangers)
+        match self.states.get(&name(bucket)) {
+            Some(state) if state.generation == bucket.generation => state.full_at,
+            Some(_) => Ticks::default(),
+            None => self.strangers.get(&kind(bucket)).copied().unwrap_or_default(),
+        }
     }
 
     fn set(&mut self, bucket: Bucket, full_at: Ticks, now: Ticks, capacity: usize) {
-        if !self.full_at.contains_key(&bucket) && self.full_at.len() >= capacity {
-            if now >= self.sweep_at {
-                self.full_at.retain(|_, full_at| *full_at > now);
-                self.sweep_at = Ticks(now.0 + SWEEP_TICKS);
-            }
-            if self.full_at.len() >= capacity {
-                self.strangers.insert(kind(&bucket), full_at);
-                return;
-            }
+        let state = State { generation: bucket.generation, full_at };
+        if let Some(known) = self.states.get_mut(&name(&bucket)) {
+            *known = state;
+            return;
         }
-        self.full_at.insert(bucket, full_at);
+        let tenant = bucket.dimension.tenant();
+        if !self.has_room(tenant, capacity) && now >= self.sweep_at {
+            self.sweep(now);
+        }
+        if self.has_room(tenant, capacity) {
+            self.states.insert(name(&bucket), state);
+            *self.counts.entry(tenant).or_default() += 1;
+        } else {
+            self.strangers.insert(kind(&bucket), full_at);
+        }
+    }
+
+    fn has_room(&self, tenant: Option<TenantId>, capacity: usize) -> bool {
+        let count = self.counts.get(&tenant).copied().unwrap_or_default();
+        self.states.len() < capacity && count < capacity.div_ceil(2)
+    }
+
+    /// Forgets what is full again.
+    fn sweep(&mut self, now: Ticks) {
+        self.states.retain(|_, state| state.full_at > now);
+        self.strangers.retain(|_, full_at| *full_at > now);
+        self.counts.clear();
+        for (dimension, _) in self.states.keys() {
+            *self.counts.entry(dimension.tenant()).or_default() += 1;
+        }
+        self.sweep_at = Ticks(now.0 + SWEEP_TICKS);
     }
 }
 
+const fn name(bucket: &Bucket) -> Name {
+    (bucket.dimension, bucket.window)
+}
+
 /// Whose buckets one may stand for, when there is no room for each.
-fn kind(bucket: &Bucket) -> (DimensionKind, WindowId) {
-    (bucket.dimension.kind(), bucket.window)
+const fn kind(bucket: &Bucket) -> (Option<TenantId>, DimensionKind, WindowId) {
+    (bucket.dimension.tenant(), bucket.dimension.kind(), bucket.window)
 }
 
 #[cfg(test)]
@@ -183,7 +221,6 @@ mod tests {
 
     use super::*;
     use crate::config::RateLimit;
-    use crate::limits::dimension::Dimension;
     use crate::limits::{Quota, RefusalKind, Share};
 
     const NOW: Ticks = Ticks(1 << 40);
@@ -259,7 +296,7 @@ mod tests {
 
     #[test]
     fn flooding_the_table_resets_nobody_and_stays_bounded() {
-        let buckets = LocalBuckets::new(SHARDS * 4);
+        let buckets = LocalBuckets::new(SHARDS * 16);
         assert!(buckets.take(&[ip(0, 2, 2)], NOW).is_ok());
         let mut refused = 0;
         for n in 1..100_000 {
@@ -267,10 +304,31 @@ mod tests {
         }
         assert!(buckets.take(&[ip(0, 2, 1)], NOW).is_err());
         assert!(refused > 99_000, "strangers share a bucket once the table is full");
-        let held: usize = buckets.shards.iter().map(|shard| shard.lock().unwrap().full_at.len()).sum();
-        assert!(held <= SHARDS * 4);
+        let held: usize = buckets.shards.iter().map(|shard| shard.lock().unwrap().states.len()).sum();
+        assert!(held <= SHARDS * 16);
+        let another = TenantId::random();
+        for n in 0..8 {
+            let address = Dimension::ip(another, [192, 0, 2, n].into());
+            assert!(buckets.take(&[wanted(address, 2, 2)], NOW).is_ok(), "another tenant has room");
+        }
+        assert!(buckets.take(&[failed(1, 2, 2)], NOW).is_ok());
         let later = Ticks(NOW.0 + (1 << 40));
         assert!(buckets.take(&[ip(7_777_777, 2, 2)], later).is_ok(), "full buckets make room");
+    }
+
+    #[test]
+    fn a_bucket_that_begins_again_takes_the_place_of_the_one_before() {
+        let buckets = LocalBuckets::new(SHARDS);
+        let of = |generation| {
+            let wanted = ip(1, 1, 1);
+            [Wanted { bucket: Bucket { generation, ..wanted.bucket }, ..wanted }]
+        };
+        for generation in 0..=u8::MAX {
+            assert!(buckets.take(&of(generation), NOW).is_ok());
+            assert!(buckets.take(&of(generation), NOW).is_err());
+        }
+        let held: usize = buckets.shards.iter().map(|shard| shard.lock().unwrap().states.len()).sum();
+        assert_eq!(held, 1);
     }
 
     #[test]

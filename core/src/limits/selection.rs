@@ -43,6 +43,27 @@ pub struct IdentityPolicies {
     pub generation: u8,
 }
 
+impl IdentityPolicies {
+    /// The buckets that this generation and the one before may have filled, as far as policies tell; `default` is that of
+    /// identities.
+    pub(super) fn ended_buckets(
+        &self,
+        (tenant, identity): (TenantId, IdentityId),
+        default: Option<&Policy>,
+    ) -> Vec<Bucket> {
+        let own =
+            self.own.as_deref().or(default).map(|policy| (Dimension::Identity(tenant, identity), policy));
+        let pairs = self.in_contexts.iter();
+        let pairs = pairs.map(|(id, policy)| (Dimension::IdentityContext(tenant, identity, *id), &**policy));
+        let windows = own.into_iter().chain(pairs);
+        let windows = windows
+            .flat_map(|(dimension, policy)| policy.windows().iter().map(move |of| (dimension, of.id())));
+        let both = [self.generation, self.generation.wrapping_sub(1)];
+        let bucket = |(dimension, window)| both.map(|generation| Bucket { dimension, window, generation });
+        windows.flat_map(bucket).collect()
+    }
+}
+
 /// What holds where a subject has no policy of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DefaultPolicies([Option<Arc<Policy>>; DimensionKind::ALL.len()]);

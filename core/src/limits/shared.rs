@@ -2,13 +2,13 @@
 
 mod alone;
 mod endpoint;
-mod held;
 mod key;
 mod leases;
 mod link;
 mod nodes;
 mod refill;
 mod refusals;
+mod scan;
 mod script;
 mod server;
 mod slot;
@@ -33,7 +33,7 @@ use self::server::Epoch;
 use super::bucket::{Share, Ticks};
 use super::counters::RedisCounters;
 use super::lease::{Leases, Next};
-use super::{Admission, Held, NotTaken, Wanted};
+use super::{Admission, Bucket, Held, NotTaken, Wanted};
 use crate::clock::Clock;
 use crate::config::{self, LocalShare, OnRedisFailure, RedisUrl};
 use crate::id::TenantId;
@@ -53,6 +53,7 @@ pub(super) struct SharedBuckets {
     share: AtomicU32,
     is_share_fixed: bool,
     told: Mutex<Told>,
+    listing: tokio::sync::Mutex<()>,
     counters: RedisCounters,
     clock: Clock,
 }
@@ -61,7 +62,7 @@ pub(super) struct SharedBuckets {
 #[derive(Default)]
 struct Told {
     /// By key.
-    epochs: HashMap<String, String>,
+    epochs: HashMap<String, Epoch>,
     eviction: Option<String>,
     /// Since when Redis is not used.
     down_since: Option<Instant>,
@@ -89,6 +90,7 @@ impl SharedBuckets {
             share: AtomicU32::new(share.millionths()),
             is_share_fixed,
             told: Mutex::default(),
+            listing: tokio::sync::Mutex::default(),
             counters: RedisCounters::new(),
             clock,
         }
@@ -216,10 +218,14 @@ impl SharedBuckets {
         let Some(connection) = self.link.connection() else {
             return Ok(Held { complete: false, ..self.alone.held(tenant, self.now()) });
         };
-        let now = Ticks::at(self.clock.now());
         // All that a tenant has is on one node.
         let node = connection.nodes.serving(&key::prefix(tenant));
-        match timeout(held::TIMEOUT, held::held(&mut node.redis(), tenant, now)).await {
+        let held = async {
+            // It is dear, and slows down what requests ask.
+            let _one_at_a_time = self.listing.lock().await;
+            scan::held(&mut node.redis(), tenant).await
+        };
+        match timeout(scan::TIMEOUT, held).await {
             Ok(Ok(held)) => Ok(held),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "buckets cannot be listed");
@@ -229,8 +235,20 @@ impl SharedBuckets {
         }
     }
 
+    /// Removes buckets of one tenant, if Redis can be used.
+    pub(super) async fn forget(&self, buckets: &[Bucket]) {
+        let (Some(connection), Some(first)) = (self.link.connection(), buckets.first()) else { return };
+        let node = connection.nodes.serving(&key(first));
+        let keys: Vec<_> = buckets.iter().map(key).collect();
+        let removed: Result<u64, Trouble> =
+            self.link.in_time(redis::cmd("UNLINK").arg(keys).query_async(&mut node.redis())).await;
+        if let Err(trouble) = removed {
+            let error = causes(&trouble);
+            tracing::warn!(redis = self.link.hosts(), %error, "buckets that ended stay in Redis until they are full");
+        }
+    }
+
     fn take_alone(&self, wanted: &[Wanted]) -> Result<Admission, NotTaken> {
-        self.counters.local.inc();
         match self.policy {
             OnRedisFailure::Local => Ok(self.alone.take(&self.shares_of(wanted), self.now())?),
             OnRedisFailure::Closed => Err(NotTaken::Unavailable),
@@ -307,10 +325,11 @@ impl SharedBuckets {
     }
 
     /// One epoch of each of `nodes`. A key that nobody had looked at tells nothing: slots may have moved.
-    fn see_epochs(&self, nodes: &Nodes, epochs: Vec<Epoch>) {
+    fn see_epochs(&self, nodes: &Nodes, mut epochs: Vec<Epoch>) {
         let mut told = self.told();
-        for (node, epoch) in nodes.iter().zip(&epochs) {
-            if told.epochs.get(&epoch.key).is_some_and(|known| *known != epoch.value) {
+        for (node, epoch) in nodes.iter().zip(&mut epochs) {
+            let Some(known) = told.epochs.get(&epoch.key) else { continue };
+            if known.value != epoch.value {
                 self.refusals.clear();
                 self.leases.clear();
                 self.counters.losses.inc();
@@ -318,9 +337,16 @@ impl SharedBuckets {
                     redis = node.address,
                     "Redis lost its state: each limit may admit one burst more than it should"
                 );
+            } else if epoch.is_of_another_run(known) {
+                self.counters.losses.inc();
+                tracing::warn!(
+                    redis = node.address,
+                    "Redis was restarted or replaced and may have lost what was taken last: each limit may admit that again"
+                );
             }
+            epoch.keep_run(known);
         }
-        told.epochs = epochs.into_iter().map(|epoch| (epoch.key, epoch.value)).collect();
+        told.epochs = epochs.into_iter().map(|epoch| (epoch.key.clone(), epoch)).collect();
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {

@@ -68,13 +68,15 @@ pub(in crate::api) async fn clear<S: Store>(call: &mut Call<'_, S>) -> Result<Re
 )]
 pub(in crate::api) async fn reset<S: Store>(call: &mut Call<'_, S>) -> Result<Reply, Error> {
     call.charge(None, Cost::ONE).await?;
-    let identity = admin_identities::identity(call).await?;
+    let IdentityStatus { identity, limits, .. } = status(call).await?;
     check(call, &identity)?;
     let reset = call.app.store.reset_limits(identity.tenant, identity.id, call.app.clock.now()).await?;
     call.app.changed().await;
     if !reset {
         return Err(Error::IdentityNotFound);
     }
+    let stored = call.app.keyring.default_limits();
+    call.app.limits.forget((identity.tenant, identity.id), &limits, &stored).await;
     Ok(reply(&ResetView { identity_id: identity.id, reset }))
 }
 

@@ -33,7 +33,12 @@ impl SharedBuckets {
             if next != Next::Wait {
                 return Ok(next);
             }
-            self.link.by(deadline, async { Ok::<_, Trouble>(claim.refilled().await) }).await?;
+            self.link
+                .by(deadline, async {
+                    claim.refilled().await;
+                    Ok::<_, Trouble>(())
+                })
+                .await?;
             waits += 1;
         }
     }

@@ -203,7 +203,7 @@ impl Link {
         if server.is_too_old() {
             return Err(Trouble::TooOld(server.version.unwrap_or_default()));
         }
-        let epoch = server::epoch(&mut redis, node.key("epoch")).await?;
+        let epoch = server::epoch(&mut redis, node.key("epoch")).await?.of(&server);
         // The first time loads the script; the second shows how long a request would wait.
         let (take, refill) = scripts;
         let probe = node.key("probe");

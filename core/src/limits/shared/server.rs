@@ -9,6 +9,8 @@ use crate::id;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Server {
     pub(super) version: Option<String>,
+    /// Of this run of the server's process.
+    run_id: Option<String>,
     eviction: Option<String>,
 }
 
@@ -17,6 +19,27 @@ pub(super) struct Server {
 pub(super) struct Epoch {
     pub(super) key: String,
     pub(super) value: String,
+    /// Which run of a server told it, if that is known: a replica that is promoted has the value too, and may lack the last
+    /// buckets.
+    run_id: Option<String>,
+}
+
+impl Epoch {
+    /// As told by `server`.
+    pub(super) fn of(self, server: &Server) -> Self {
+        Self { run_id: server.run_id.clone(), ..self }
+    }
+
+    pub(super) fn is_of_another_run(&self, known: &Self) -> bool {
+        self.run_id.is_some() && known.run_id.is_some() && self.run_id != known.run_id
+    }
+
+    /// Where this does not say which run it is of, it is that of the one before, on the same connection.
+    pub(super) fn keep_run(&mut self, known: &Self) {
+        if self.run_id.is_none() {
+            self.run_id.clone_from(&known.run_id);
+        }
+    }
 }
 
 const EPOCH_SECS: u64 = 24 * 60 * 60;
@@ -28,7 +51,11 @@ impl Server {
         let server = info(connection, "server").await?;
         let memory = info(connection, "memory").await?;
         let get = |info: &Option<InfoDict>, name| info.as_ref().and_then(|info| info.get::<String>(name));
-        Ok(Self { version: get(&server, "redis_version"), eviction: get(&memory, "maxmemory_policy") })
+        Ok(Self {
+            version: get(&server, "redis_version"),
+            run_id: get(&server, "run_id"),
+            eviction: get(&memory, "maxmemory_policy"),
+        })
     }
 
     /// Whether the release is known to be too old. Valkey says which release of Redis it is like.
@@ -45,7 +72,7 @@ impl Server {
         let mut versions: Vec<_> = servers.into_iter().filter_map(|server| server.version).collect();
         versions.sort();
         versions.dedup();
-        Self { version: (!versions.is_empty()).then(|| versions.join(", ")), eviction }
+        Self { version: (!versions.is_empty()).then(|| versions.join(", ")), run_id: None, eviction }
     }
 
     /// The eviction policy, if it would drop buckets that are not full, which resets limits.
@@ -69,7 +96,7 @@ pub(super) async fn epoch(connection: &mut impl ConnectionLike, key: String) -> 
     let set = cmd("SET").arg(&key).arg(&fresh).arg("NX").arg("GET").arg("EX").arg(EPOCH_SECS).to_owned();
     let (found, _): (Option<String>, bool) =
         pipe().add_command(set).expire(&key, EPOCH_SECS.cast_signed()).query_async(connection).await?;
-    Ok(Epoch { key, value: found.unwrap_or(fresh) })
+    Ok(Epoch { key, value: found.unwrap_or(fresh), run_id: None })
 }
 
 #[cfg(test)]
@@ -81,6 +108,7 @@ mod tests {
         let server = |version: &str, eviction: &str| Server {
             version: Some(version.to_owned()),
             eviction: Some(eviction.to_owned()),
+            run_id: None,
         };
         assert!(server("6.2.14", "noeviction").is_too_old());
         for version in ["7.0.15", "8.2.1", "10.0.0", "unknown"] {

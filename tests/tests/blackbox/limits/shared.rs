@@ -11,7 +11,8 @@ use super::{encrypt_in, refused, remaining};
 use crate::support::{app, base64, builder};
 
 /// What docs/limits.md says that a user needs.
-pub(super) const RIGHTS: &str = "limits on >canary ~cs:* +evalsha +script|load +time +get +set +expire +info";
+pub(super) const RIGHTS: &str =
+    "limits on >canary ~cs:* +evalsha +script|load +time +get +set +expire +info +unlink +scan +mget";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_share_what_redis_counts() {

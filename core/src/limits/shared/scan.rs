@@ -4,6 +4,7 @@ use redis::aio::ConnectionLike;
 use redis::{RedisError, cmd};
 
 use super::key::{parse, prefix};
+use crate::clock::Timestamp;
 use crate::id::TenantId;
 use crate::limits::bucket::Ticks;
 use crate::limits::held::{Held, HeldBucket};
@@ -16,12 +17,10 @@ const MOST: usize = 100_000;
 const AT_ONCE: u32 = 1000;
 
 /// The buckets of a tenant. Looks at every key of the server, in small steps.
-pub(super) async fn held(
-    connection: &mut impl ConnectionLike,
-    tenant: TenantId,
-    now: Ticks,
-) -> Result<Held, RedisError> {
+pub(super) async fn held(connection: &mut impl ConnectionLike, tenant: TenantId) -> Result<Held, RedisError> {
     let begun = Instant::now();
+    let (secs, micros): (u64, u64) = cmd("TIME").query_async(connection).await?;
+    let now = Ticks::at(Timestamp::from_micros(secs * 1_000_000 + micros));
     let prefix = prefix(tenant);
     let pattern = format!("{prefix}*");
     let (mut cursor, mut seen, mut buckets) = (0_u64, 0, Vec::new());
