@@ -296,16 +296,17 @@ mod tests {
 
     #[test]
     fn flooding_the_table_resets_nobody_and_stays_bounded() {
-        let buckets = LocalBuckets::new(SHARDS * 16);
+        let buckets = LocalBuckets::new(DEFAULT_CAPACITY);
+        let addresses = if std::env::var_os("CRYPTOSERVE_TEST_FULL").is_some() { 1_000_000 } else { 150_000 };
         assert!(buckets.take(&[ip(0, 2, 2)], NOW).is_ok());
         let mut refused = 0;
-        for n in 1..100_000 {
+        for n in 1..addresses {
             refused += u32::from(buckets.take(&[ip(n, 2, 1)], NOW).is_err());
         }
         assert!(buckets.take(&[ip(0, 2, 1)], NOW).is_err());
-        assert!(refused > 99_000, "strangers share a bucket once the table is full");
+        assert!(refused > addresses - 70_000, "strangers share a bucket once the table is full");
         let held: usize = buckets.shards.iter().map(|shard| shard.lock().unwrap().states.len()).sum();
-        assert!(held <= SHARDS * 16);
+        assert!(held <= DEFAULT_CAPACITY);
         let another = TenantId::random();
         for n in 0..8 {
             let address = Dimension::ip(another, [192, 0, 2, n].into());

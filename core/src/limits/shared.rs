@@ -64,8 +64,8 @@ struct Told {
     /// By key.
     epochs: HashMap<String, Epoch>,
     eviction: Option<String>,
-    /// Since when Redis is not used.
-    down_since: Option<Instant>,
+    /// Since when Redis is not used, and why, as it was last told.
+    down: Option<(Instant, String)>,
 }
 
 /// How long Redis must have worked for what the local buckets have left to count no more: in it, they would have filled.
@@ -281,18 +281,23 @@ impl SharedBuckets {
     }
 
     fn say_down(&self, told: &mut Told, trouble: &Trouble) {
-        if told.down_since.is_some() {
+        let (redis, error) = (self.link.hosts(), causes(trouble).to_string());
+        if let Some((_, last)) = &mut told.down {
+            // A connection that broke and then cannot be made, for example, and only that says why.
+            if *last != error {
+                tracing::warn!(redis, %error, "Redis still cannot be used for limits");
+                *last = error;
+            }
             return;
         }
-        told.down_since = Some(Instant::now());
         self.counters.went_down();
-        let error = causes(trouble);
         let meanwhile = match self.policy {
             OnRedisFailure::Local => "this replica enforces its share of each limit",
             OnRedisFailure::Closed => "limited requests are refused",
             OnRedisFailure::Open => "nothing is limited",
         };
-        tracing::error!(redis = self.link.hosts(), %error, meanwhile, "Redis cannot be used for limits");
+        tracing::error!(redis, %error, meanwhile, "Redis cannot be used for limits");
+        told.down = Some((Instant::now(), error));
     }
 
     fn recover(&self, tried: Tried) {
@@ -304,8 +309,8 @@ impl SharedBuckets {
         self.alone.end(self.now());
         self.counters.went_up();
         let redis = self.link.hosts();
-        match told.down_since.take() {
-            Some(since) => {
+        match told.down.take() {
+            Some((since, _)) => {
                 let down_ms = since.elapsed().as_millis();
                 tracing::info!(redis, version, down_ms, "limits are shared through Redis again");
             }

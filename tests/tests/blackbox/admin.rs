@@ -28,6 +28,14 @@ fn name(item: &Value) -> String {
     item["name"].as_str().expect("a name").to_owned()
 }
 
+/// The id of the identity of that name.
+pub(crate) async fn identity_id(admin: &Client, name: &str) -> String {
+    let listed = admin.get("/api/admin/identities?limit=1000").await.expect(200).json();
+    let identities = listed["identities"].as_array().expect("a list");
+    let found = identities.iter().find(|identity| identity["name"] == name);
+    found.unwrap_or_else(|| panic!("{name} in {listed}"))["id"].as_str().expect("an id").to_owned()
+}
+
 /// What no list takes.
 async fn refuses_bad_queries(admin: &Client, path: &str) {
     for query in [

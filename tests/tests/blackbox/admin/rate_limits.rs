@@ -11,6 +11,7 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use serde_json::{Value, json};
 
+use crate::admin::identity_id;
 use crate::support::{
     COHERENCE, DECRYPT, ENCRYPT, admin, app, base64, builder, encrypt_in, on_each_store, one, operator,
     sealed, service,
@@ -45,13 +46,6 @@ async fn set(client: &Client, subject: &str, policy: &Value) -> Value {
 
 async fn clear(client: &Client, subject: &str) -> Value {
     client.delete(&format!("{LIMITS}/{subject}")).await.expect(200).json()
-}
-
-async fn identity_id(admin: &Client, name: &str) -> String {
-    let listed = admin.get("/api/admin/identities?limit=1000").await.expect(200).json();
-    let identities = listed["identities"].as_array().expect("a list");
-    let found = identities.iter().find(|identity| identity["name"] == name);
-    found.unwrap_or_else(|| panic!("{name} in {listed}"))["id"].as_str().expect("an id").to_owned()
 }
 
 /// That every replica tells the same numbers of a dimension within [`COHERENCE`].

@@ -37,6 +37,14 @@ async fn replicas_share_what_the_nodes_of_a_cluster_count() {
     let admitted = replies.iter().filter(|reply| reply.status == 200).count() as u64;
     assert!((6..=6 + begun.elapsed().as_secs() / 10).contains(&admitted), "{admitted}");
 
+    let admin = clients[0].clone().with_token(&cluster.token(&TokenRequest::admin()).await);
+    let listed = admin.get("/api/admin/rate-limits/exhausted?limit=1").await.expect(200).json();
+    assert_eq!(
+        (&listed["complete"], &listed["buckets"][0]["identity"]),
+        (&true.into(), &"app".into()),
+        "{listed}"
+    );
+
     // Addresses whose tokens are wrong are spread over the nodes, and each node forgets the script in between.
     for address in ["192.0.2.1", "192.0.2.2", "192.0.2.9"] {
         let [a, b] =

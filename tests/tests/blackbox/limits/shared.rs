@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
-use cryptoserve_tests::{Authority, Cluster, RedisServer, StoreKind, TokenRequest};
+use cryptoserve_tests::{Authority, Cluster, RedisServer, StoreKind, TokenRequest, eventually};
 use futures_util::future::join_all;
 use redis::AsyncCommands;
 use serde_json::json;
 
 use super::{encrypt_in, refused, remaining};
+use crate::admin::identity_id;
 use crate::support::{app, base64, builder};
 
 /// What docs/limits.md says that a user needs.
@@ -28,7 +29,7 @@ async fn replicas_share_what_redis_counts() {
         .env("REDIS_URL", url)
         .env("RATE_LIMIT_IDENTITY", "6:6")
         .env("RATE_LIMIT_CONTEXT", "10:10")
-        .env("RATE_LIMIT_IP", "60:60")
+        .env("RATE_LIMIT_IP", "600:600")
         // Waits as long as a test machine may take.
         .env("RATE_LIMIT_REDIS_TIMEOUT", "10s")
         .start(2)
@@ -71,6 +72,45 @@ async fn replicas_share_what_redis_counts() {
     let batch = json!({ "context": "general", "items": items });
     let reply = other.post_json("/api/v1/crypto/batch/encrypt", &batch).await;
     assert_eq!(remaining(&reply.expect_problem(422, "cost_exceeds_limit"), "identity"), 4);
+
+    // A reset leaves nothing behind of the buckets before it.
+    let admin = cluster.client(0).with_token(&cluster.token(&TokenRequest::admin()).await);
+    let id = identity_id(&admin, "app").await;
+    let mut of_identities = async || connection.keys::<_, Vec<Vec<u8>>>("cs:*}i*").await.expect("KEYS").len();
+    let before = of_identities().await;
+    admin.post_json(&format!("/api/admin/rate-limits/reset/{id}"), &json!({})).await.expect(200);
+    assert_eq!(of_identities().await, before - 1);
+
+    // Windows are shared too, each with what it counts and for which operations.
+    let quota = json!({ "limit": 4, "window_seconds": 86_400, "kind": "quota", "counts": "requests",
+        "operations": "encrypt" });
+    let policy = json!({ "requests_per_minute": 6000, "burst_size": 60, "windows": [quota] });
+    admin.put_json(&format!("/api/admin/rate-limits/identity/{id}"), &policy).await.expect(200);
+    let limited = eventually("the policy on both replicas", async || {
+        let replies = join_all(clients.iter().map(|client| client.get("/api/v1/contexts"))).await;
+        replies.iter().all(|reply| remaining(reply, "identity") > 6).then_some(())
+    });
+    limited.await;
+    let mut sealed = Vec::new();
+    for n in 0..8 {
+        let reply = encrypt_in(&clients[n % 2], "user-pii").await;
+        match reply.status {
+            200 => sealed.push(reply.text("ciphertext")),
+            _ => {
+                let reply = reply.expect_problem(429, "rate_limited");
+                let detail = reply.text("detail");
+                assert!(
+                    detail.starts_with("the encrypt limit per identity is exhausted (4 requests"),
+                    "{detail}"
+                );
+            }
+        }
+    }
+    assert_eq!(sealed.len(), 2, "the larger half at once");
+    for client in &clients {
+        let body = json!({ "ciphertext": sealed[0] });
+        client.post_json("/api/v1/crypto/decrypt", &body).await.expect(200);
+    }
 
     // Everything in Redis is ours to tell, small, and will be gone.
     let keys: Vec<String> = connection.keys("*").await.expect("KEYS");

@@ -13,6 +13,20 @@ pub(super) const DOWN: &str = "Redis cannot be used for limits";
 pub(super) const UP_AGAIN: &str = "limits are shared through Redis again";
 pub(super) const LOST: &str = "Redis lost its state: each limit may admit one burst more than it should";
 
+const STILL_DOWN: &str = "Redis still cannot be used for limits";
+const REPLACED: &str =
+    "Redis was restarted or replaced and may have lost what was taken last: each limit may admit that again";
+
+/// Whether a line tells of Redis' own words.
+fn says_why(cluster: &Cluster, why: &str) -> bool {
+    let lines = cluster.replicas()[0].process().stderr().lines();
+    lines.iter().any(|line| {
+        let message = line.field("message");
+        matches!(message.as_deref(), Some(DOWN | STILL_DOWN))
+            && line.field("error").is_some_and(|error| error.contains(why))
+    })
+}
+
 /// Waits until readiness says `status`, with this HTTP status.
 pub(super) async fn ready(cluster: &Cluster, status: &str, code: u16) {
     let client = cluster.client(0);
@@ -91,20 +105,33 @@ async fn requests_go_on_whatever_becomes_of_redis() {
     assert_eq!(count(&cluster, DOWN), troubles, "none of this is a trouble");
 
     let secret = format!("CONFIG SET requirepass {}", redis.password());
-    for (breaks, heals) in [
-        ("CONFIG SET requirepass another", &*secret),
-        ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
-        ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
+    for (breaks, why, heals) in [
+        ("CONFIG SET requirepass another", "Password authentication failed", &*secret),
+        ("CONFIG SET maxmemory 1", "OOM", "CONFIG SET maxmemory 0"),
+        ("REPLICAOF 127.0.0.1 1", "read only replica", "REPLICAOF NO ONE"),
     ] {
         run(&mut connection, breaks).await;
-        run(&mut connection, "CLIENT KILL TYPE normal").await;
+        if heals == secret {
+            // Who is connected needs no password.
+            run(&mut connection, "CLIENT KILL TYPE normal").await;
+        }
         served(&app).await;
         ready(&cluster, "degraded", 200).await;
+        eventually(why, async || says_why(&cluster, why).then_some(())).await;
         served(&app).await;
         run(&mut connection, heals).await;
         ready(&cluster, "ready", 200).await;
         troubles += 1;
     }
+    run(&mut connection, "SAVE").await;
+    redis.kill().await;
+    served(&app).await;
+    redis.start_again().await;
+    ready(&cluster, "ready", 200).await;
+    troubles += 1;
+    cluster.replicas()[0].process().stderr().message(REPLACED).await;
+    assert_eq!(count(&cluster, LOST), 2, "it has what was saved");
+
     let log = cluster.replicas()[0].process().stderr();
     assert_eq!((count(&cluster, DOWN), count(&cluster, UP_AGAIN)), (troubles, troubles), "{log:?}");
     assert!(!log.text().contains(redis.password()), "{log:?}");
@@ -114,7 +141,7 @@ async fn requests_go_on_whatever_becomes_of_redis() {
         value(&text, &format!("cryptoserve_{name}{{instance_id=\"replica-0\"{label}}}"))
     };
     let troubles = f64::from(u32::try_from(troubles).expect("a few"));
-    let lost = u32::try_from(count(&cluster, LOST)).expect("a few");
+    let lost = u32::try_from(count(&cluster, LOST) + count(&cluster, REPLACED)).expect("a few");
     for (name, label, expected) in [
         ("redis_up", "", 1.0),
         ("redis_transitions_total", ",to=\"down\"", troubles),
@@ -123,7 +150,7 @@ async fn requests_go_on_whatever_becomes_of_redis() {
     ] {
         assert_eq!(of_redis(name, label), expected, "{name}: {text}");
     }
-    assert!(of_redis("limit_local_requests_total", "") >= 10.0, "{text}");
+    assert!(of_redis("limit_local_requests_total", ",dimension=\"identity\"") >= 10.0, "{text}");
     // Most are served by leases.
     assert!(of_redis("redis_request_seconds_count", "") > 0.0, "{text}");
     assert!(!text.contains(redis.password()), "{text}");

@@ -1,7 +1,7 @@
 //! The list of the buckets that are most exhausted.
 
 use cryptoserve_tests::{Cluster, StoreKind};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{LIMITS, encrypt, identity_id, set, statuses, window};
 use crate::support::{admin, app, builder, one, operator};
