@@ -77,6 +77,25 @@ uuid_types! {
     FamilyId;
     /// One run of a process that serves.
     ReplicaId;
+    /// A chain of the audit trail.
+    ChainId;
+}
+
+impl TenantId {
+    /// Owns what belongs to the deployment and to no tenant: the keys of the audit trail. No interface shows it.
+    pub const SYSTEM: Self = Self(Uuid::nil());
+}
+
+impl ContextId {
+    /// The one context of [`TenantId::SYSTEM`].
+    pub const SYSTEM: Self = Self(Uuid::nil());
+}
+
+impl ChainId {
+    /// From its 16 bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
 }
 
 impl IdentityId {

@@ -5,9 +5,11 @@
 //! load never resurrects what was revoked meanwhile. What could not be confirmed for the staleness bound is no longer
 //! acted on.
 
+mod certificates;
 mod counter;
 mod keks;
 mod loaded;
+mod lookups;
 mod signing;
 mod tenants;
 mod usage;
@@ -19,10 +21,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
+use prometheus_client::registry::Registry;
 use quick_cache::sync::Cache;
 use tokio::sync::Notify;
+use tracing::Instrument;
 
-use crate::auth::IdentityStatus;
+use crate::auth::{CertificateName, IdentityStatus};
 use crate::clock::{Clock, Monotonic};
 use crate::contexts::StoredVersion;
 use crate::crypto::{self, Kek, KekId, KeyId, KeyVersion, Purpose};
@@ -30,6 +34,8 @@ use crate::id::{IdentityId, TenantId};
 use crate::limits::DefaultPolicies;
 use crate::name::Name;
 use crate::store::{self, Loaded, Position, Store};
+use crate::telemetry::{Wait, traces, waiting_for};
+use lookups::{Kind, Lookups};
 use usage::UsageLedger;
 use view::View;
 
@@ -56,6 +62,8 @@ pub struct Keyring<S> {
     versions: Cache<(TenantId, KeyId, KeyVersion), Option<Arc<LoadedKey>>>,
     signing_keys: Cache<(TenantId, KeyId), Option<Arc<LoadedSigningKey>>>,
     identities: Cache<(TenantId, IdentityId), Option<Arc<IdentityStatus>>>,
+    /// Whose certificate it is.
+    certificates: Cache<CertificateName, Option<(TenantId, IdentityId)>>,
     tenants: Cache<Name, Option<KnownTenant>>,
     view: Mutex<View>,
     /// Stored limits of those who have none of their own.
@@ -63,6 +71,7 @@ pub struct Keyring<S> {
     /// The fingerprint of the key-encryption key that wraps new keys.
     active_kek: AtomicU64,
     usage: UsageLedger,
+    lookups: Lookups,
     /// Told when a key version has encrypted so much that it must be rotated.
     worn: Notify,
     /// When the view was last known to be current.
@@ -112,11 +121,13 @@ impl<S: Store> Keyring<S> {
             versions: Cache::new(CAPACITY),
             signing_keys: Cache::new(SIGNING_CAPACITY),
             identities: Cache::new(CAPACITY),
+            certificates: Cache::new(CAPACITY),
             tenants: Cache::new(CAPACITY),
             default_limits,
             view: Mutex::new(View { seen, server_started_at, generation: 0 }),
             active_kek: AtomicU64::new(u64::from_be_bytes(active_kek.0)),
             usage: UsageLedger::default(),
+            lookups: Lookups::new(),
             worn: Notify::new(),
             confirmed_at: AtomicU64::new(now.as_micros()),
             polling: tokio::sync::Mutex::new(()),
@@ -134,7 +145,8 @@ impl<S: Store> Keyring<S> {
         context: &Name,
     ) -> Result<Option<Arc<LoadedKey>>, Error> {
         self.check_staleness()?;
-        if let Some(entry) = self.names.get(&(tenant, context.clone())) {
+        let known = self.names.get(&(tenant, context.clone()));
+        if let Some(entry) = self.lookups.count(Kind::Context, known) {
             return Ok(entry);
         }
         let load = async {
@@ -161,7 +173,8 @@ impl<S: Store> Keyring<S> {
         version: KeyVersion,
     ) -> Result<Option<Arc<LoadedKey>>, Error> {
         self.check_staleness()?;
-        if let Some(entry) = self.versions.get(&(tenant, key, version)) {
+        let known = self.versions.get(&(tenant, key, version));
+        if let Some(entry) = self.lookups.count(Kind::KeyVersion, known) {
             return Ok(entry);
         }
         let load = async {
@@ -182,7 +195,7 @@ impl<S: Store> Keyring<S> {
         id: IdentityId,
     ) -> Result<Option<Arc<IdentityStatus>>, Error> {
         self.check_staleness()?;
-        if let Some(entry) = self.identities.get(&(tenant, id)) {
+        if let Some(entry) = self.lookups.count(Kind::Identity, self.identities.get(&(tenant, id))) {
             return Ok(entry);
         }
         let status = self.store.identity_status(tenant, id, self.clock.now());
@@ -263,6 +276,23 @@ impl<S: Store> Keyring<S> {
         (self.versions.len(), self.identities.len())
     }
 
+    /// How many entries of each kind are in memory.
+    pub(crate) fn entries(&self) -> Vec<(&'static str, usize)> {
+        let counts = [
+            self.names.len(),
+            self.versions.len(),
+            self.signing_keys.len(),
+            self.identities.len(),
+            self.tenants.len(),
+        ];
+        Kind::NAMES.into_iter().zip(counts).collect()
+    }
+
+    /// Shows its counters in `registry`.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        self.lookups.register(registry);
+    }
+
     fn check_staleness(&self) -> Result<(), Error> {
         let age = self.age();
         if age > self.max_staleness { Err(Error::Stale(age)) } else { Ok(()) }
@@ -302,11 +332,14 @@ impl<S: Store> Keyring<S> {
         V: Clone,
     {
         let entry = tokio::time::timeout(LOAD_TIMEOUT, cache.get_value_or_guard_async(key));
-        match entry.await.map_err(|_| store::Error::Unavailable("others wait for the same row".into()))? {
+        match waiting_for(Wait::Store, entry)
+            .await
+            .map_err(|_| store::Error::Unavailable("others wait for the same row".into()))?
+        {
             Ok(entry) => Ok(entry),
             Err(guard) => {
                 let generation = self.view().generation;
-                let entry = load.await?;
+                let entry = load.instrument(traces::keyring_load()).await?;
                 let view = self.view();
                 if view.generation == generation {
                     // An error means that the placeholder was evicted: then the entry is just not kept.

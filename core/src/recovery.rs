@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::audit::{Outcome, Record};
+use crate::audit::{self, ChainWriter, Outcome, Record};
 use crate::clock::{Clock, Timestamp};
 use crate::contexts::{Destruction, KeyState, StoredVersion, next_version};
 use crate::crypto;
@@ -73,6 +73,9 @@ pub enum RecoveryError {
     /// A cryptographic fault.
     #[error("a key could not be made: {0}")]
     Crypto(#[from] crypto::Error),
+    /// The keys of the audit trail.
+    #[error(transparent)]
+    AuditKeys(#[from] audit::KeysError),
     /// Others change keys at the same time.
     #[error("keys change while they are rotated: stop every replica, and run this again")]
     Busy,
@@ -111,13 +114,14 @@ impl<S: Store> Recovery<'_, S> {
     ///
     /// [`RecoveryError`]; then the database must not serve yet.
     pub async fn run(&self) -> Result<Recovered, RecoveryError> {
+        let trail = &mut ChainWriter::for_command(self.store, self.keks, self.instance, self.clock).await?;
         // Recorded first: that tokens became worthless must not happen without a word.
-        self.audit("command.doctor", None, "after a restore: begun".to_owned()).await?;
+        self.audit(trail, "command.doctor", None, "after a restore: begun".to_owned()).await?;
         let revision = self.store.invalidate(self.clock.now()).await?;
-        let mut rotated = self.rotate_due().await?;
+        let mut rotated = self.rotate_due(trail).await?;
         let mut destroyed = 0;
         for destruction in self.latest() {
-            let (one_rotated, one_destroyed) = self.destroy_again(&destruction).await?;
+            let (one_rotated, one_destroyed) = self.destroy_again(trail, &destruction).await?;
             rotated += u64::from(one_rotated);
             destroyed += u64::from(one_destroyed);
         }
@@ -125,7 +129,8 @@ impl<S: Store> Recovery<'_, S> {
             "after a restore: rotated {rotated}, destroyed again {destroyed}, revision {}",
             revision.0
         );
-        self.audit("command.doctor", None, summary).await?;
+        self.audit(trail, "command.doctor", None, summary).await?;
+        trail.end().await?;
         Ok(Recovered { revision, rotated, destroyed })
     }
 
@@ -141,7 +146,7 @@ impl<S: Store> Recovery<'_, S> {
     }
 
     /// Rotates what may encrypt no more.
-    async fn rotate_due(&self) -> Result<u64, RecoveryError> {
+    async fn rotate_due(&self, trail: &mut ChainWriter<S>) -> Result<u64, RecoveryError> {
         let mut rotated = 0;
         loop {
             // Only those: what is due by its time can wait for the replicas.
@@ -152,7 +157,7 @@ impl<S: Store> Recovery<'_, S> {
             }
             let before = rotated;
             for current in &due {
-                rotated += u64::from(self.rotate(current).await?);
+                rotated += u64::from(self.rotate(trail, current).await?);
             }
             if rotated == before {
                 return Err(RecoveryError::Busy);
@@ -161,20 +166,28 @@ impl<S: Store> Recovery<'_, S> {
     }
 
     /// `false` if somebody else did.
-    async fn rotate(&self, current: &StoredVersion) -> Result<bool, RecoveryError> {
+    async fn rotate(
+        &self,
+        trail: &mut ChainWriter<S>,
+        current: &StoredVersion,
+    ) -> Result<bool, RecoveryError> {
         let kek = self.keks.get(self.deployment.active_kek)?;
         // Its successor inherits what the row says, which must first be shown to be true.
         self.keks.unwrap(current)?;
         let rotation = next_version(current, None, kek, self.clock.now())?;
         let applied = self.store.rotate(&rotation).await?;
         if applied {
-            self.audit("keys.rotate", Some(&rotation.next), "after a restore".to_owned()).await?;
+            self.audit(trail, "keys.rotate", Some(&rotation.next), "after a restore".to_owned()).await?;
         }
         Ok(applied)
     }
 
     /// Whether its key was rotated for it, and whether it was destroyed.
-    async fn destroy_again(&self, destruction: &Destruction) -> Result<(bool, bool), RecoveryError> {
+    async fn destroy_again(
+        &self,
+        trail: &mut ChainWriter<S>,
+        destruction: &Destruction,
+    ) -> Result<(bool, bool), RecoveryError> {
         let Some(stored) = self.store.recorded_version(destruction).await? else { return Ok((false, false)) };
         if stored.version.created_at > destruction.destroyed_at {
             return Ok((false, false));
@@ -182,20 +195,21 @@ impl<S: Store> Recovery<'_, S> {
         // It was the enabled one when the backup was made. A context is never without one, and a deleted one, which
         // nothing else rotates, may be restored.
         let encrypts = stored.version.state == KeyState::Enabled && stored.key.id == stored.context.key_id;
-        if encrypts && !self.rotate(&stored).await? {
+        if encrypts && !self.rotate(trail, &stored).await? {
             return Err(RecoveryError::Busy);
         }
         let destroyed_at = destruction.destroyed_at;
         let destroyed = self.store.destroy_again(&stored, destroyed_at, self.clock.now()).await?;
         if destroyed {
             let detail = format!("after a restore, as on {destroyed_at}");
-            self.audit("keys.destroy", Some(&stored), detail).await?;
+            self.audit(trail, "keys.destroy", Some(&stored), detail).await?;
         }
         Ok((encrypts, destroyed))
     }
 
     async fn audit(
         &self,
+        trail: &mut ChainWriter<S>,
         operation: &'static str,
         key: Option<&StoredVersion>,
         detail: String,
@@ -216,7 +230,7 @@ impl<S: Store> Recovery<'_, S> {
             address: None,
             detail: Some(detail),
         };
-        self.store.append_audit(&[record]).await
+        trail.append(vec![record]).await
     }
 }
 

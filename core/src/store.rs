@@ -3,13 +3,17 @@
 //! [`postgres`] serves any number of replicas, [`sqlite`] serves one machine. Both keep the same tables and pass the
 //! same conformance suite. A store knows nothing of HTTP, and holds no key that is not wrapped.
 
+mod audit;
+mod audit_search;
 #[cfg(test)]
 mod conformance;
 mod context_update;
 mod deployment;
 mod error;
+mod facts;
 mod limits;
 mod outlook;
+mod pool;
 pub mod postgres;
 mod refresh;
 mod replica;
@@ -22,20 +26,26 @@ mod usage;
 mod wrapped;
 
 use std::future::Future;
+use std::time::Duration;
 
-use crate::audit;
-use crate::auth::{Identity, IdentityStatus};
+use prometheus_client::registry::Registry;
+
+use crate::auth::{CertificateName, Identity, IdentityStatus};
 use crate::clock::Timestamp;
 use crate::contexts::{Context, Destruction, KeySummary, KeyVersionStatus, Rotation, StoredVersion};
 use crate::crypto::{KeyId, KeyVersion, Purpose};
 use crate::id::{IdentityId, ReplicaId, TenantId};
 use crate::name::Name;
 
+pub use audit::AuditTrail;
+pub use audit_search::AuditSearch;
 pub use context_update::ContextUpdate;
 pub use deployment::{Bootstrap, Deployment, KekRecord};
 pub use error::Error;
+pub use facts::{Facts, ServerFacts};
 pub use limits::{Policies, PolicySubject, StoredPolicy};
 pub use outlook::Outlook;
+pub use pool::PoolStatus;
 pub use refresh::{Opening, RefreshTokens, Revocation, StoredRefreshToken};
 pub use replica::{HEARTBEAT_INTERVAL, REPLICA_TIMEOUT, Replica, ReplicaRecord};
 pub use revision::{Change, Changes, Loaded, Position, Revision};
@@ -51,7 +61,9 @@ pub const OLDEST_COMPATIBLE_RELEASE: &str = "0.1.0";
 ///
 /// All methods fail with [`Error::Unavailable`] when the store cannot be reached in time. Nothing that returned `Ok` is
 /// lost afterwards; what returned an error other than a definite refusal may or may not have happened.
-pub trait Store: RefreshTokens + WrappedKeys + Policies + Clone + Send + Sync + 'static {
+pub trait Store:
+    RefreshTokens + WrappedKeys + Policies + AuditTrail + AuditSearch + Clone + Send + Sync + 'static
+{
     /// Brings the schema up to date. Any number of processes may call it at once; a newer schema is left alone.
     ///
     /// # Errors
@@ -64,6 +76,19 @@ pub trait Store: RefreshTokens + WrappedKeys + Policies + Clone + Send + Sync + 
 
     /// Stores `first` if the deployment has never been set up; in any case returns what is set up now.
     fn bootstrap(&self, first: &Bootstrap) -> impl Future<Output = Result<Deployment, Error>> + Send;
+
+    /// Asks for a sign of life over a connection of those for requests, within `limit`.
+    ///
+    /// # Errors
+    ///
+    /// When none comes, with the reason.
+    fn ping(&self, limit: Duration) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// The connections for requests; `None` where there is no server to connect to.
+    fn pool(&self) -> Option<PoolStatus>;
+
+    /// Shows what it measures in `registry`.
+    fn register_metrics(&self, registry: &mut Registry);
 
     /// The last revision.
     fn revision(&self) -> impl Future<Output = Result<Revision, Error>> + Send;
@@ -299,11 +324,17 @@ pub trait Store: RefreshTokens + WrappedKeys + Policies + Clone + Send + Sync + 
         name: &Name,
     ) -> impl Future<Output = Result<Option<Identity>, Error>> + Send;
 
+    /// Whose certificate of that name is, in the whole deployment.
+    fn identity_by_certificate(
+        &self,
+        name: &CertificateName,
+    ) -> impl Future<Output = Result<Loaded<(TenantId, IdentityId)>, Error>> + Send;
+
     /// Stores an identity.
     ///
     /// # Errors
     ///
-    /// [`Error::Exists`] when the tenant has an identity of that name, or that id.
+    /// [`Error::Exists`] when the tenant has an identity of that name, or that id, or any has its certificate.
     fn create_identity(&self, identity: &Identity) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Identities of a tenant by name, at most `limit`, after the name `after`.
@@ -314,7 +345,7 @@ pub trait Store: RefreshTokens + WrappedKeys + Policies + Clone + Send + Sync + 
         limit: u32,
     ) -> impl Future<Output = Result<Vec<Identity>, Error>> + Send;
 
-    /// Replaces name, role, scopes, contexts, enabled and the rotation of refresh tokens of the identity with this
+    /// Replaces name, role, scopes, contexts, enabled, certificate and the rotation of refresh tokens of the identity with this
     /// tenant and id, if nobody changed it since it was read, by its epoch and `updated_at`; `raise_epoch` revokes all
     /// its tokens. Returns it as changed.
     fn update_identity(
@@ -331,9 +362,6 @@ pub trait Store: RefreshTokens + WrappedKeys + Policies + Clone + Send + Sync + 
         id: IdentityId,
         now: Timestamp,
     ) -> impl Future<Output = Result<bool, Error>> + Send;
-
-    /// Appends to the audit trail, all or nothing, durably.
-    fn append_audit(&self, records: &[audit::Record]) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Registers a process that is about to serve, before it reads the deployment: then no key-encryption key becomes
     /// the active one that it lacks without either of the two noticing. Returns the database's time.
@@ -387,6 +415,9 @@ pub trait Store: RefreshTokens + WrappedKeys + Policies + Clone + Send + Sync + 
         after: Option<&Destruction>,
         limit: u32,
     ) -> impl Future<Output = Result<Vec<Destruction>, Error>> + Send;
+
+    /// What the database says of itself.
+    fn facts(&self) -> impl Future<Output = Result<Facts, Error>> + Send;
 
     /// Closes connections in good order.
     fn close(&self) -> impl Future<Output = ()> + Send;

@@ -4,6 +4,7 @@ use crate::clock::Timestamp;
 use crate::contexts::{Context, KeyState, StoredVersion};
 use crate::crypto::{KeyId, KeyVersion, Purpose, SigningKey};
 use crate::id::TenantId;
+use crate::keyring::lookups::Kind;
 use crate::keyring::usage::UsageCount;
 use crate::keyring::{Error, Keks, Keyring};
 use crate::store::Store;
@@ -74,7 +75,8 @@ impl<S: Store> Keyring<S> {
         id: KeyId,
     ) -> Result<Option<Arc<LoadedSigningKey>>, Error> {
         self.check_staleness()?;
-        if let Some(entry) = self.signing_keys.get(&(tenant, id)) {
+        let known = self.signing_keys.get(&(tenant, id));
+        if let Some(entry) = self.lookups.count(Kind::SigningKey, known) {
             return Ok(entry);
         }
         let load = async {

@@ -1,4 +1,5 @@
 use crate::id::TenantId;
+use crate::keyring::lookups::Kind;
 use crate::keyring::{Error, Keyring};
 use crate::name::Name;
 use crate::store::Store;
@@ -20,7 +21,7 @@ impl<S: Store> Keyring<S> {
     /// As [`Keyring::encryption_key`].
     pub async fn tenant(&self, name: &Name) -> Result<Option<KnownTenant>, Error> {
         self.check_staleness()?;
-        if let Some(entry) = self.tenants.get(name) {
+        if let Some(entry) = self.lookups.count(Kind::Tenant, self.tenants.get(name)) {
             return Ok(entry);
         }
         let load = async {

@@ -82,6 +82,7 @@ impl<S: Store> Keyring<S> {
             self.versions.clear();
             self.signing_keys.clear();
             self.identities.clear();
+            self.certificates.clear();
             self.tenants.clear();
             return;
         };
@@ -94,6 +95,10 @@ impl<S: Store> Keyring<S> {
         self.names.retain(|_, entry| unchanged_key(entry));
         self.versions.retain(|_, entry| unchanged_key(entry));
         self.signing_keys.retain(|_, entry| unchanged(entry.as_ref().map(|key| key.context())));
+        // Which certificates a changed identity had, or has now, is not known here.
+        if changes.iter().any(|change| matches!(change, Change::Identity(..))) {
+            self.certificates.clear();
+        }
         self.tenants.retain(|_, entry| entry.is_some_and(|tenant| !changed(Change::Tenant(tenant.id))));
         self.identities.retain(|_, entry| {
             entry.as_ref().is_some_and(|status| {

@@ -1,7 +1,7 @@
 //! What every store must do, run on both. Each test has a database of its own.
 
 mod asymmetric;
-mod audit;
+pub(super) mod audit;
 mod contexts;
 mod damage;
 pub(super) mod fixture;
@@ -15,7 +15,9 @@ mod restored;
 mod revisions;
 mod rewrap;
 mod setup;
+mod tampered;
 mod tenants;
+mod trail;
 
 macro_rules! on_both_stores {
     ($($module:ident::{$($test:ident),+ $(,)?};)+) => {
@@ -99,6 +101,7 @@ on_both_stores! {
     identities::{
         identities_are_stored,
         identity_names_and_ids_are_unique_within_a_tenant,
+        a_certificate_is_of_one_identity_in_the_deployment,
         updates_of_an_older_epoch_do_nothing,
         other_tenants_cannot_change_an_identity,
         what_decides_whether_tokens_count_is_read_at_once,
@@ -138,6 +141,23 @@ on_both_stores! {
         destroyed_versions_are_listed_page_by_page,
         keys_that_others_have_are_worn_by_a_restore_too,
     };
-    audit::{records_are_appended_in_order, odd_text_costs_no_record};
+    audit::{
+        records_are_read_as_they_were_written,
+        an_append_that_is_tried_again_is_written_once,
+        a_process_taken_for_dead_goes_on_in_another_chain,
+        the_audit_keys_are_made_once,
+    };
+    trail::{
+        chains_of_silent_processes_are_ended_once,
+        of_four_that_take_a_checkpoint_one_does,
+        appends_go_on_while_days_are_prepared,
+        retention_cuts_whole_days_and_says_so,
+    };
+    tampered::{
+        no_record_hides_where_verification_does_not_look,
+        what_was_cut_is_not_there_again,
+        only_what_is_as_it_was_written_is_cut,
+        a_checkpoint_or_a_row_that_was_changed_is_noticed_by_the_next,
+    };
     damage::{damaged_rows_are_errors, a_missing_revision_is_an_error};
 }

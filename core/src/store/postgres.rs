@@ -6,8 +6,11 @@
 mod audit;
 mod connector;
 mod error;
+mod facts;
 mod lane;
+mod metrics;
 mod migrate;
+mod partitions;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -17,14 +20,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::audit::Record;
+use prometheus_client::registry::Registry;
 use tokio_postgres::config::TargetSessionAttrs;
+use tracing::Instrument;
 
+use crate::audit::{Append, Cut, Keys};
+use crate::clock::Timestamp;
 use crate::config::{self, PostgresUrl, SslMode};
-use crate::store::Error;
 use crate::store::sql::{Database, Mutation, Parse, Statement};
+use crate::store::{Error, Facts, PoolStatus};
+use crate::telemetry::{Wait, traces, waiting_for};
 use connector::Connector;
 use lane::Lane;
+use metrics::DatabaseMetrics;
 
 /// How to reach the database, and how patiently.
 #[derive(Clone, Debug)]
@@ -83,6 +91,7 @@ struct Lanes {
     audit: Lane,
     /// For counts of use, and what is due.
     upkeep: Lane,
+    metrics: DatabaseMetrics,
 }
 
 impl PostgresStore {
@@ -93,13 +102,17 @@ impl PostgresStore {
     /// [`Error::Unavailable`] when the database cannot be reached, [`Error::Invalid`] when a certificate file is bad.
     pub async fn connect(options: &PostgresOptions) -> Result<Self, Error> {
         let connector = Connector::new(options)?;
-        let lane = |name, size, overflow| Lane::new(&connector, options, name, size, overflow);
+        let metrics = DatabaseMetrics::new();
+        let lane = |name, size, overflow| {
+            Lane::new(&connector, options, (name, metrics.of_lane(name)), size, overflow)
+        };
         let lanes = Lanes {
-            pool: lane("cryptoserve/pool", options.pool_size, options.max_overflow)?,
-            poll: lane("cryptoserve/poll", 1, 0)?,
-            audit: lane("cryptoserve/audit", 1, 0)?,
-            upkeep: lane("cryptoserve/upkeep", 1, 0)?,
+            pool: lane("pool", options.pool_size, options.max_overflow)?,
+            poll: lane("poll", 1, 0)?,
+            audit: lane("audit", 1, 0)?,
+            upkeep: lane("upkeep", 1, 0)?,
             connector,
+            metrics,
         };
         lanes.pool.query_again(&Statement::new("SELECT 1", [])).await?;
         Ok(Self(Arc::new(lanes)))
@@ -115,8 +128,21 @@ impl Database for PostgresStore {
         migrate::check(self).await
     }
 
+    async fn ping(&self, limit: Duration) -> Result<(), Error> {
+        Ok(self.0.pool.ping(limit).await?)
+    }
+
+    fn pool(&self) -> Option<PoolStatus> {
+        Some(self.0.pool.status())
+    }
+
+    fn register_metrics(&self, registry: &mut Registry) {
+        self.0.metrics.register(registry, self.0.pool.pool());
+    }
+
     async fn read<T: Send + 'static>(&self, statement: Statement, parse: Parse<T>) -> Result<Vec<T>, Error> {
-        let rows = self.0.pool.query_again(&statement).await?;
+        let read = self.0.pool.query_again(&statement).instrument(traces::store("read"));
+        let rows = waiting_for(Wait::Store, read).await?;
         rows.iter().map(|row| parse(row)).collect()
     }
 
@@ -126,7 +152,8 @@ impl Database for PostgresStore {
     }
 
     async fn write<T: Send + 'static>(&self, statement: Statement, parse: Parse<T>) -> Result<Vec<T>, Error> {
-        let rows = self.0.pool.query(&statement).await?;
+        let write = self.0.pool.query(&statement).instrument(traces::store("write"));
+        let rows = waiting_for(Wait::Store, write).await?;
         rows.iter().map(|row| parse(row)).collect()
     }
 
@@ -144,12 +171,25 @@ impl Database for PostgresStore {
         mutation: Mutation,
         parse: Parse<T>,
     ) -> Result<Option<T>, Error> {
-        let row = self.0.pool.mutate(&mutation).await?;
+        let mutate = self.0.pool.mutate(&mutation).instrument(traces::store(mutation.name));
+        let row = waiting_for(Wait::Store, mutate).await?;
         row.map(|row| parse(&row)).transpose()
     }
 
-    async fn append_audit(&self, records: &[Record]) -> Result<(), Error> {
-        audit::append(&self.0.audit, records).await
+    async fn append_audit(&self, append: &Append) -> Result<bool, Error> {
+        audit::append(&self.0.audit, append).await
+    }
+
+    async fn prepare_audit_days(&self, from: Timestamp, days: u32) -> Result<(), Error> {
+        partitions::prepare(&self.0.upkeep, from, days).await
+    }
+
+    async fn cut_audit(&self, before: Timestamp, keys: &Arc<Keys>) -> Result<Option<Cut>, Error> {
+        partitions::cut(&self.0.upkeep, before, keys).await
+    }
+
+    async fn facts(&self) -> Result<Facts, Error> {
+        facts::ask(self).await
     }
 
     async fn close(&self) {

@@ -3,6 +3,7 @@
 
 mod asymmetric;
 pub(crate) mod audit;
+mod audit_search;
 mod contexts;
 mod deployment;
 mod identities;
@@ -21,9 +22,14 @@ mod tenants;
 mod usage;
 
 use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::audit::Record;
-use crate::store::Error;
+use prometheus_client::registry::Registry;
+
+use crate::audit::{Append, Cut, Keys};
+use crate::clock::Timestamp;
+use crate::store::{Error, Facts, PoolStatus};
 
 pub(crate) use row::{Columns, Parse, damaged};
 pub(crate) use statement::{Mutation, Statement, Value};
@@ -35,6 +41,15 @@ pub(crate) trait Database: Clone + Send + Sync + 'static {
 
     /// As [`Store::check_schema`](super::Store::check_schema).
     fn check_schema(&self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// As [`Store::ping`](super::Store::ping).
+    fn ping(&self, limit: Duration) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// As [`Store::pool`](super::Store::pool).
+    fn pool(&self) -> Option<PoolStatus>;
+
+    /// As [`Store::register_metrics`](super::Store::register_metrics).
+    fn register_metrics(&self, registry: &mut Registry);
 
     /// Runs a statement that may be run twice without harm, and reads every row that it returns.
     fn read<T: Send + 'static>(
@@ -74,8 +89,26 @@ pub(crate) trait Database: Clone + Send + Sync + 'static {
         parse: Parse<T>,
     ) -> impl Future<Output = Result<Option<T>, Error>> + Send;
 
-    /// As [`Store::append_audit`](super::Store::append_audit).
-    fn append_audit(&self, records: &[Record]) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Appends to a chain of the audit trail in one transaction; `false`, and nothing is written, if the chain is not what
+    /// it must be.
+    fn append_audit(&self, append: &Append) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// As [`AuditTrail::prepare_audit_days`](super::AuditTrail::prepare_audit_days).
+    fn prepare_audit_days(
+        &self,
+        from: Timestamp,
+        days: u32,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// As [`AuditTrail::cut_audit`](super::AuditTrail::cut_audit).
+    fn cut_audit(
+        &self,
+        before: Timestamp,
+        keys: &Arc<Keys>,
+    ) -> impl Future<Output = Result<Option<Cut>, Error>> + Send;
+
+    /// As [`Store::facts`](super::Store::facts).
+    fn facts(&self) -> impl Future<Output = Result<Facts, Error>> + Send;
 
     /// As [`Store::close`](super::Store::close).
     fn close(&self) -> impl Future<Output = ()> + Send;

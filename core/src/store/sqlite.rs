@@ -5,6 +5,7 @@
 
 mod connections;
 mod copy;
+mod cut;
 mod error;
 mod migrate;
 mod row;
@@ -13,12 +14,17 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use prometheus_client::registry::Registry;
 use rusqlite::{Connection, TransactionBehavior};
+use tracing::Instrument;
 
-use crate::audit::Record;
-use crate::store::Error;
-use crate::store::sql::{Database, Mutation, Parse, Statement, audit, revision};
+use crate::audit::{Append, Cut, Keys};
+use crate::clock::Timestamp;
+use crate::store::sql::{Database, Mutation, Parse, Statement, audit, damaged, revision};
+use crate::store::{Error, Facts, PoolStatus};
+use crate::telemetry::{Wait, traces, waiting_for};
 use connections::Connections;
 use error::Failure;
 
@@ -64,8 +70,20 @@ impl Database for SqliteStore {
         migrate::check(self).await
     }
 
+    async fn ping(&self, limit: Duration) -> Result<(), Error> {
+        let look = self.readers.run(|connection| Ok(connection.query_one("SELECT 1", [], |_| Ok(()))?));
+        tokio::time::timeout(limit, look).await.map_err(|_| Failure::Busy)?
+    }
+
+    fn pool(&self) -> Option<PoolStatus> {
+        None
+    }
+
+    fn register_metrics(&self, _: &mut Registry) {}
+
     async fn read<T: Send + 'static>(&self, statement: Statement, parse: Parse<T>) -> Result<Vec<T>, Error> {
-        self.readers.run(move |connection| rows(connection, &statement, parse)).await
+        let read = self.readers.run(move |connection| rows(connection, &statement, parse));
+        waiting_for(Wait::Store, read.instrument(traces::store("read"))).await
     }
 
     async fn poll<T: Send + 'static>(&self, statement: Statement, parse: Parse<T>) -> Result<Vec<T>, Error> {
@@ -73,7 +91,8 @@ impl Database for SqliteStore {
     }
 
     async fn write<T: Send + 'static>(&self, statement: Statement, parse: Parse<T>) -> Result<Vec<T>, Error> {
-        self.writer.run(move |connection| rows(connection, &statement, parse)).await
+        let write = self.writer.run(move |connection| rows(connection, &statement, parse));
+        waiting_for(Wait::Store, write.instrument(traces::store("write"))).await
     }
 
     async fn upkeep<T: Send + 'static>(
@@ -89,12 +108,32 @@ impl Database for SqliteStore {
         mutation: Mutation,
         parse: Parse<T>,
     ) -> Result<Option<T>, Error> {
-        self.writer.run(move |connection| mutate(connection, &mutation, parse)).await
+        let span = traces::store(mutation.name);
+        let mutate = self.writer.run(move |connection| mutate(connection, &mutation, parse));
+        waiting_for(Wait::Store, mutate.instrument(span)).await
     }
 
-    async fn append_audit(&self, records: &[Record]) -> Result<(), Error> {
-        let statements: Vec<Statement> = records.iter().map(audit::append).collect();
-        self.writer.run(move |connection| execute_all(connection, &statements)).await
+    async fn append_audit(&self, append: &Append) -> Result<bool, Error> {
+        let Some((chain, records)) = audit::append(append) else { return Ok(true) };
+        self.writer.run(move |connection| append_to(connection, &chain, &records)).await
+    }
+
+    async fn prepare_audit_days(&self, _: Timestamp, _: u32) -> Result<(), Error> {
+        // One table for all days.
+        Ok(())
+    }
+
+    async fn cut_audit(&self, before: Timestamp, keys: &Arc<Keys>) -> Result<Option<Cut>, Error> {
+        let keys = keys.clone();
+        self.writer.run(move |connection| cut::cut(connection, before, &keys)).await
+    }
+
+    async fn facts(&self) -> Result<Facts, Error> {
+        let statement = Statement::new("SELECT now() AS now, sqlite_version() AS release", []);
+        let parse: Parse<Facts> =
+            |row| Ok(Facts { now: row.time("now")?, release: row.text("release")?, server: None });
+        let rows = Database::read(self, statement, parse).await?;
+        rows.into_iter().next().ok_or_else(|| damaged("now"))
     }
 
     async fn close(&self) {
@@ -155,12 +194,17 @@ fn upkeep<T>(
     Ok(all)
 }
 
-fn execute_all(connection: &mut Connection, statements: &[Statement]) -> Result<(), Failure> {
+/// Whether the statement about the chain applied; else nothing is written.
+fn append_to(connection: &mut Connection, chain: &Statement, records: &[Statement]) -> Result<bool, Failure> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for statement in statements {
+    if rows(&transaction, chain, |_| Ok(()))?.is_empty() {
+        return Ok(false);
+    }
+    for statement in records {
         execute(&transaction, statement)?;
     }
-    Ok(transaction.commit()?)
+    transaction.commit()?;
+    Ok(true)
 }
 
 fn execute(connection: &Connection, statement: &Statement) -> Result<(), Failure> {

@@ -55,6 +55,37 @@ pub(super) async fn identity_names_and_ids_are_unique_within_a_tenant(fixture: &
     assert_eq!(store.identity_by_name(tenant, &name("app")).await.expect("read"), Some(app));
 }
 
+pub(super) async fn a_certificate_is_of_one_identity_in_the_deployment(fixture: &impl Fixture) {
+    let (store, tenant) = fixture.ready().await;
+    let other = fixture.add_tenant().await;
+    let with = |tenant, text: &str, certificate: &str| Identity {
+        certificate: Some(certificate.parse().expect("a name")),
+        ..identity(tenant, text)
+    };
+    let owner = async |certificate: &str| {
+        let name = certificate.parse().expect("a name");
+        store.identity_by_certificate(&name).await.expect("read").value
+    };
+    let (app, job) = (with(tenant, "app", "CN=app"), identity(tenant, "job"));
+    for identity in [&app, &job, &identity(other, "app")] {
+        store.create_identity(identity).await.expect("created");
+    }
+    assert_eq!(owner("CN=app").await, Some((tenant, app.id)));
+    assert_eq!(owner("CN=job").await, None);
+    for taken in [with(tenant, "new", "CN=app"), with(other, "new", "CN=app")] {
+        assert!(matches!(store.create_identity(&taken).await, Err(Error::Exists)));
+    }
+    let wish = Identity { certificate: app.certificate.clone(), ..job.clone() };
+    assert!(matches!(store.update_identity(&wish, false, later(2)).await, Err(Error::Exists)));
+    // One gives it up, another takes it.
+    let without = Identity { certificate: None, ..app };
+    let updated = store.update_identity(&without, false, later(2)).await.expect("updated");
+    assert_eq!(updated.expect("nobody else did").certificate, None);
+    let updated = store.update_identity(&wish, false, later(3)).await.expect("updated");
+    assert_eq!(updated.expect("nobody else did").certificate, wish.certificate);
+    assert_eq!(owner("CN=app").await, Some((tenant, job.id)));
+}
+
 pub(super) async fn updates_of_an_older_epoch_do_nothing(fixture: &impl Fixture) {
     let (store, tenant) = fixture.ready().await;
     let app = identity(tenant, "app");

@@ -26,6 +26,8 @@ pub(super) enum Failure {
     Statement(#[from] tokio_postgres::Error),
     #[error("the row `revision` is missing")]
     NoRevision,
+    #[error(transparent)]
+    Store(#[from] Error),
 }
 
 impl Failure {
@@ -37,13 +39,45 @@ impl Failure {
         }
     }
 
+    /// What [`Failure::reason`] can be.
+    pub(super) const REASONS: [&str; 6] = [
+        "no_connection_in_time",
+        "not_connected",
+        "no_answer_in_time",
+        "connection_lost",
+        "conflict",
+        "refused",
+    ];
+
+    /// A name for the kind of it.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::PoolTimeout => "no_connection_in_time",
+            Self::Connect(_) | Self::Tls(_) | Self::Pool(_) => "not_connected",
+            Self::QueryTimeout => "no_answer_in_time",
+            Self::Statement(error) if is_connection_lost(error) => "connection_lost",
+            Self::Statement(_) if self.is_conflict() => "conflict",
+            Self::Statement(_) | Self::NoRevision | Self::Store(_) => "refused",
+        }
+    }
+
     /// Whether the connection is of no more use.
     pub(super) fn lost_connection(&self) -> bool {
         match self {
             Self::QueryTimeout => true,
             Self::Statement(error) => is_connection_lost(error),
-            Self::PoolTimeout | Self::Connect(_) | Self::Tls(_) | Self::Pool(_) | Self::NoRevision => false,
+            Self::PoolTimeout
+            | Self::Connect(_)
+            | Self::Tls(_)
+            | Self::Pool(_)
+            | Self::NoRevision
+            | Self::Store(_) => false,
         }
+    }
+
+    /// Whether a row was on its way to the default partition when that of its day was made.
+    pub(super) fn found_another_partition(&self) -> bool {
+        matches!(self, Self::Statement(error) if error.code() == Some(&SqlState::CHECK_VIOLATION))
     }
 
     /// Whether the transaction was undone because of another one, so that it may be run again.
@@ -69,6 +103,10 @@ impl From<PoolError> for Failure {
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
+        let failure = match failure {
+            Failure::Store(error) => return error,
+            other => other,
+        };
         match &failure {
             Failure::PoolTimeout
             | Failure::Connect(_)
@@ -79,12 +117,18 @@ impl From<Failure> for Error {
             Failure::Statement(error) => match (error.code(), constraint(error)) {
                 (
                     Some(&SqlState::UNIQUE_VIOLATION),
-                    Some("contexts_name" | "identities_name" | "identities_pkey" | "tenants_name"),
+                    Some(
+                        "contexts_name"
+                        | "identities_certificate"
+                        | "identities_name"
+                        | "identities_pkey"
+                        | "tenants_name",
+                    ),
                 ) => Self::Exists,
                 (Some(&SqlState::UNDEFINED_TABLE), _) => Self::NoSchema,
                 _ => Self::Invalid(Box::new(failure)),
             },
-            Failure::NoRevision => damaged("value"),
+            Failure::NoRevision | Failure::Store(_) => damaged("value"),
         }
     }
 }

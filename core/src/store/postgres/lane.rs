@@ -1,17 +1,18 @@
 use std::fmt;
 use std::time::Duration;
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, Transaction};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, Status, Transaction};
 use tokio::task::AbortHandle;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::PostgresOptions;
 use super::connector::Connector;
 use super::error::Failure;
-use crate::store::Error;
+use super::metrics::LaneMetrics;
 use crate::store::sql::{Mutation, Statement, Value, revision};
+use crate::store::{Error, PoolStatus};
 
 /// How often a transaction is run that another one undoes.
 const ATTEMPTS: usize = 3;
@@ -25,15 +26,16 @@ pub(super) struct Lane {
     connector: Connector,
     pool_timeout: Duration,
     query_timeout: Duration,
+    metrics: LaneMetrics,
     cleaner: AbortHandle,
 }
 
 impl Lane {
-    /// `name` is shown by PostgreSQL as the connections' `application_name`.
+    /// PostgreSQL shows the name, behind `cryptoserve/`, as the connections' `application_name`.
     pub(super) fn new(
         connector: &Connector,
         options: &PostgresOptions,
-        name: &str,
+        (name, metrics): (&str, LaneMetrics),
         size: u32,
         overflow: u32,
     ) -> Result<Self, Error> {
@@ -44,7 +46,7 @@ impl Lane {
             true => Err(HookError::message("too old")),
             false => Ok(()),
         });
-        let connector = connector.named(name);
+        let connector = connector.named(&format!("cryptoserve/{name}"));
         // The connector has the real configuration; the manager would only show its own.
         let nothing = tokio_postgres::Config::new();
         let manager = Manager::from_connect(nothing, connector.clone(), ManagerConfig::default());
@@ -55,7 +57,7 @@ impl Lane {
             .map_err(|error| Error::Invalid(Box::new(error)))?;
         let cleaner = tokio::spawn(clean(pool.clone(), size, recycle)).abort_handle();
         let (pool_timeout, query_timeout) = (options.pool_timeout, options.query_timeout);
-        Ok(Self { pool, connector, pool_timeout, query_timeout, cleaner })
+        Ok(Self { pool, connector, pool_timeout, query_timeout, metrics, cleaner })
     }
 
     /// Runs one statement.
@@ -84,8 +86,38 @@ impl Lane {
     ) -> Result<Vec<Row>, Failure> {
         let client = self.client().await?;
         // Unnamed: parsed, run and forgotten in one exchange, on whichever connection a pooler gives.
+        let started = Instant::now();
         let result = in_time(self.query_timeout, client.query_typed(sql, values)).await;
-        self.settle(client, result)
+        self.settle(client, started, result)
+    }
+
+    /// Runs the least statement, all within `limit`; again, as [`Lane::query_again`].
+    pub(super) async fn ping(&self, limit: Duration) -> Result<(), Failure> {
+        let deadline = Instant::now() + limit;
+        match self.ping_once(deadline).await {
+            Err(failure @ Failure::Statement(_)) if failure.lost_connection() => {
+                self.ping_once(deadline).await
+            }
+            result => result,
+        }
+    }
+
+    async fn ping_once(&self, deadline: Instant) -> Result<(), Failure> {
+        let client = timeout_at(deadline, self.pool.get()).await.map_err(|_| Failure::PoolTimeout)??;
+        let started = Instant::now();
+        let left = deadline.saturating_duration_since(started);
+        let result = in_time(left, client.query_typed("SELECT 1", &[])).await;
+        self.settle(client, started, result).map(drop)
+    }
+
+    /// How many connections there are.
+    pub(super) fn status(&self) -> PoolStatus {
+        status(&self.pool)
+    }
+
+    /// The connections themselves, for whoever counts them.
+    pub(super) fn pool(&self) -> Pool {
+        self.pool.clone()
     }
 
     /// Runs statements in one transaction; returns the rows of all of them.
@@ -94,8 +126,9 @@ impl Lane {
             return self.query(only).await;
         }
         let mut client = self.client().await?;
+        let started = Instant::now();
         let result = run_all(&mut client, statements, self.query_timeout).await;
-        self.settle(client, result)
+        self.settle(client, started, result)
     }
 
     /// Runs a mutation in one transaction, a few times if others undo it.
@@ -113,12 +146,22 @@ impl Lane {
 
     async fn mutate_once(&self, mutation: &Mutation) -> Result<Option<Row>, Failure> {
         let mut client = self.client().await?;
+        let started = Instant::now();
         let result = run(&mut client, mutation, self.query_timeout).await;
-        self.settle(client, result)
+        self.settle(client, started, result)
     }
 
     /// Gives the connection back, or drops it when nobody can know what it is still busy with.
-    fn settle<T>(&self, client: Object, result: Result<T, Failure>) -> Result<T, Failure> {
+    pub(super) fn settle<T>(
+        &self,
+        client: Object,
+        started: Instant,
+        result: Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.metrics.queried(started.elapsed());
+        if let Err(failure) = &result {
+            self.metrics.failed(failure);
+        }
         match &result {
             Err(Failure::QueryTimeout) => {
                 // Else the server would go on, and a lock that it waits for would hold ever more of its connections. A
@@ -141,12 +184,15 @@ impl Lane {
         self.pool.close();
     }
 
-    async fn client(&self) -> Result<Object, Failure> {
+    pub(super) async fn client(&self) -> Result<Object, Failure> {
         // Covers waiting, connecting and checking together.
-        match timeout(self.pool_timeout, self.pool.get()).await {
-            Ok(client) => Ok(client?),
+        let started = Instant::now();
+        let client = match timeout(self.pool_timeout, self.pool.get()).await {
+            Ok(client) => client.map_err(Failure::from),
             Err(_) => Err(Failure::PoolTimeout),
-        }
+        };
+        self.metrics.waited(started.elapsed());
+        client.inspect_err(|failure| self.metrics.failed(failure))
     }
 }
 
@@ -161,6 +207,11 @@ impl fmt::Debug for Lane {
         // Not the pool, which holds the configuration.
         f.debug_struct("Lane").field("status", &self.pool.status()).finish_non_exhaustive()
     }
+}
+
+pub(super) fn status(pool: &Pool) -> PoolStatus {
+    let Status { max_size: max, size, available, waiting } = pool.status();
+    PoolStatus { size, in_use: size.saturating_sub(available), waiting, max }
 }
 
 async fn run(client: &mut Object, mutation: &Mutation, limit: Duration) -> Result<Option<Row>, Failure> {
@@ -197,7 +248,7 @@ async fn run_all(
     Ok(rows)
 }
 
-async fn step(
+pub(super) async fn step(
     transaction: &Transaction<'_>,
     statement: &Statement,
     limit: Duration,

@@ -6,6 +6,8 @@ use futures_util::future::join_all;
 
 use super::*;
 use crate::crypto::{KeyVersion, Purpose};
+use crate::id::ReplicaId;
+use crate::store::conformance::audit;
 use crate::store::conformance::fixture::{Fixture, Postgres, context, name};
 use crate::store::{Revision, Store, sql};
 use crate::telemetry::causes;
@@ -68,12 +70,13 @@ async fn a_busy_pool_refuses_in_time_and_delays_neither_poll_nor_audit() {
         let pool_timeout = Duration::from_secs(1);
         let options = PostgresOptions { pool_timeout, pool_size: 1, max_overflow: 0, ..fixture.options() };
         let store = PostgresStore::connect(&options).await.expect("connected");
+        let mut trail = audit::writer(&store, ReplicaId::random()).await;
         let held = store.0.pool.hold().await;
         let start = Instant::now();
         assert!(matches!(store.context(tenant, &name("general")).await, Err(Error::Unavailable(_))));
         assert!(start.elapsed() >= pool_timeout);
         store.revision().await.expect("polled");
-        Database::append_audit(&store, &[]).await.expect("appended");
+        trail.append(vec![audit::record("one")]).await.expect("appended");
         drop(held);
         store.context(tenant, &name("general")).await.expect("read").expect("there");
     })

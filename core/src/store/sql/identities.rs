@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::row::{Columns, damaged};
 use super::{Mutation, Statement, limits, revision};
-use crate::auth::{CLOCK_MARGIN, Identity, IdentityStatus};
+use crate::auth::{CLOCK_MARGIN, CertificateName, Identity, IdentityStatus};
 use crate::clock::Timestamp;
 use crate::id::{ContextId, IdentityId, TenantId};
 use crate::limits::IdentityPolicies;
@@ -12,7 +12,7 @@ use crate::store::{Change, Error, Loaded};
 macro_rules! columns {
     () => {
         "tenant_id, id, name, role, scopes, contexts, epoch, enabled, rotate_refresh_tokens, subject, \
-         tokens_not_before, created_at, updated_at"
+         tokens_not_before, certificate, created_at, updated_at"
     };
 }
 
@@ -48,6 +48,19 @@ pub(super) fn by_name(tenant: TenantId, name: &Name) -> Statement {
     Statement::new(SQL, [tenant.into(), name.into()])
 }
 
+/// The revision, and whose certificate that is, if it is anybody's.
+pub(super) fn by_certificate(name: &CertificateName) -> Statement {
+    const SQL: &str =
+        "SELECT r.value, tenant_id, id FROM revision r LEFT JOIN identities ON certificate = $1";
+    Statement::new(SQL, [name.as_str().into()])
+}
+
+pub(super) fn parse_loaded_id(row: &dyn Columns) -> Result<Loaded<(TenantId, IdentityId)>, Error> {
+    revision::parse_loaded(row, "id", |row| {
+        Ok((TenantId(row.uuid("tenant_id")?), IdentityId(row.uuid("id")?)))
+    })
+}
+
 pub(super) fn list(tenant: TenantId, after: Option<&Name>, limit: u32) -> Statement {
     const SQL: &str = concat!(
         "SELECT ",
@@ -65,7 +78,7 @@ pub(super) fn insert(identity: &Identity) -> Statement {
     const SQL: &str = concat!(
         "INSERT INTO identities (",
         columns!(),
-        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING id"
+        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING id"
     );
     Statement::new(
         SQL,
@@ -81,6 +94,7 @@ pub(super) fn insert(identity: &Identity) -> Statement {
             identity.rotate_refresh_tokens.into(),
             identity.subject.clone().into(),
             identity.tokens_not_before.into(),
+            identity.certificate.as_ref().map(ToString::to_string).into(),
             identity.created_at.into(),
             identity.updated_at.into(),
         ],
@@ -91,7 +105,7 @@ pub(super) fn insert(identity: &Identity) -> Statement {
 pub(super) fn update(identity: &Identity, raise_epoch: bool, now: Timestamp) -> Mutation {
     const SQL: &str = concat!(
         "UPDATE identities SET name = $4, role = $5, scopes = $6, contexts = $7, enabled = $8, \
-         epoch = epoch + $9, updated_at = $10, rotate_refresh_tokens = $12, \
+         epoch = epoch + $9, updated_at = $10, rotate_refresh_tokens = $12, certificate = $13, \
          tokens_not_before = CASE WHEN $9 = 0 THEN tokens_not_before ELSE $10 END \
          WHERE tenant_id = $1 AND id = $2 AND epoch = $3 AND updated_at = $11 RETURNING ",
         columns!()
@@ -111,6 +125,7 @@ pub(super) fn update(identity: &Identity, raise_epoch: bool, now: Timestamp) -> 
             later(identity.updated_at, now).into(),
             identity.updated_at.into(),
             identity.rotate_refresh_tokens.into(),
+            identity.certificate.as_ref().map(ToString::to_string).into(),
         ],
     );
     let mut mutation = mutation("update_identity", identity.tenant, identity.id, change, now);
@@ -226,6 +241,7 @@ pub(super) fn parse(row: &dyn Columns) -> Result<Identity, Error> {
         rotate_refresh_tokens: row.boolean("rotate_refresh_tokens")?,
         subject: row.optional_text("subject")?,
         tokens_not_before: row.optional_time("tokens_not_before")?,
+        certificate: row.optional_parsed("certificate")?,
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
     })

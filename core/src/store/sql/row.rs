@@ -19,12 +19,12 @@ pub(crate) trait Columns {
 }
 
 impl dyn Columns + '_ {
-    pub(super) fn boolean(&self, column: &'static str) -> Result<bool, Error> {
+    pub(crate) fn boolean(&self, column: &'static str) -> Result<bool, Error> {
         self.optional_boolean(column)?.ok_or_else(|| damaged(column))
     }
 
     /// An integer of the width that it should have.
-    pub(super) fn integer<T: TryFrom<i64>>(&self, column: &'static str) -> Result<T, Error> {
+    pub(crate) fn integer<T: TryFrom<i64>>(&self, column: &'static str) -> Result<T, Error> {
         let value = self.optional_integer(column)?.ok_or_else(|| damaged(column))?;
         T::try_from(value).map_err(|_| damaged(column))
     }
@@ -72,7 +72,7 @@ impl dyn Columns + '_ {
         self.optional_uuid(column)?.ok_or_else(|| damaged(column))
     }
 
-    pub(super) fn time(&self, column: &'static str) -> Result<Timestamp, Error> {
+    pub(crate) fn time(&self, column: &'static str) -> Result<Timestamp, Error> {
         self.optional_time(column)?.ok_or_else(|| damaged(column))
     }
 }

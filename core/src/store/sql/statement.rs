@@ -2,7 +2,7 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::crypto::{KekId, KeyId, KeyVersion};
-use crate::id::{ContextId, FamilyId, IdentityId, ReplicaId, TenantId};
+use crate::id::{ChainId, ContextId, FamilyId, IdentityId, ReplicaId, TenantId};
 use crate::name::Name;
 use crate::store::Change;
 
@@ -95,6 +95,13 @@ impl From<u64> for Value {
     }
 }
 
+impl From<Option<u64>> for Value {
+    /// As for one that is there.
+    fn from(value: Option<u64>) -> Self {
+        Self::Integer(value.map(|value| i64::try_from(value).unwrap_or(i64::MAX)))
+    }
+}
+
 impl From<KeyVersion> for Value {
     fn from(value: KeyVersion) -> Self {
         value.get().into()
@@ -175,6 +182,12 @@ impl From<FamilyId> for Value {
 
 impl From<ReplicaId> for Value {
     fn from(value: ReplicaId) -> Self {
+        Self::Uuid(Some(value.0))
+    }
+}
+
+impl From<ChainId> for Value {
+    fn from(value: ChainId) -> Self {
         Self::Uuid(Some(value.0))
     }
 }

@@ -1,17 +1,21 @@
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+
 use super::{
     Database, asymmetric, contexts, deployment, identities, keys, limits, replicas, restored, revision,
     tenants, usage,
 };
-use crate::audit;
-use crate::auth::{Identity, IdentityStatus, MAX_REVOKED};
+use crate::auth::{CertificateName, Identity, IdentityStatus, MAX_REVOKED};
 use crate::clock::Timestamp;
 use crate::contexts::{Context, Destruction, KeySummary, KeyVersionStatus, Rotation, StoredVersion};
 use crate::crypto::{KeyId, KeyVersion, Purpose};
 use crate::id::{IdentityId, ReplicaId, TenantId};
 use crate::name::Name;
 use crate::store::{
-    Bootstrap, Changes, ContextUpdate, Deployment, Error, Loaded, NewTenant, Outlook, Position, Replica,
-    ReplicaRecord, Revision, Revocation, StateChange, Store, TenantRecord, TenantUpdate, Usage,
+    Bootstrap, Changes, ContextUpdate, Deployment, Error, Facts, Loaded, NewTenant, Outlook, PoolStatus,
+    Position, Replica, ReplicaRecord, Revision, Revocation, StateChange, Store, TenantRecord, TenantUpdate,
+    Usage,
 };
 
 use super::row::{Columns, damaged};
@@ -32,6 +36,18 @@ impl<D: Database> Store for D {
         // Whether this process or another did it, it is done afterwards.
         self.mutate(deployment::bootstrap(first), ignore).await?;
         self.deployment().await?.ok_or_else(|| damaged("deployment"))
+    }
+
+    async fn ping(&self, limit: Duration) -> Result<(), Error> {
+        Database::ping(self, limit).await
+    }
+
+    fn pool(&self) -> Option<PoolStatus> {
+        Database::pool(self)
+    }
+
+    fn register_metrics(&self, registry: &mut Registry) {
+        Database::register_metrics(self, registry);
     }
 
     async fn position(&self) -> Result<Position, Error> {
@@ -147,7 +163,8 @@ impl<D: Database> Store for D {
     }
 
     async fn remove_replica(&self, id: ReplicaId) -> Result<(), Error> {
-        self.upkeep(vec![replicas::remove(id)], ignore).await.map(drop)
+        // Behind the last sign of life, which nobody may have waited for.
+        self.poll(replicas::remove(id), ignore).await.map(drop)
     }
 
     async fn prune_replicas(&self, before: Timestamp) -> Result<(), Error> {
@@ -294,6 +311,13 @@ impl<D: Database> Store for D {
         first(self.read(identities::by_name(tenant, name), identities::parse).await)
     }
 
+    async fn identity_by_certificate(
+        &self,
+        name: &CertificateName,
+    ) -> Result<Loaded<(TenantId, IdentityId)>, Error> {
+        only(self.read(identities::by_certificate(name), identities::parse_loaded_id).await)
+    }
+
     async fn create_identity(&self, identity: &Identity) -> Result<(), Error> {
         self.mutate(identities::create(identity), ignore).await.map(drop)
     }
@@ -321,10 +345,6 @@ impl<D: Database> Store for D {
         Ok(deleted.is_some())
     }
 
-    async fn append_audit(&self, records: &[audit::Record]) -> Result<(), Error> {
-        if records.is_empty() { Ok(()) } else { Database::append_audit(self, records).await }
-    }
-
     async fn outlook(&self) -> Result<Outlook, Error> {
         only(self.read(restored::outlook(), restored::parse_outlook).await)
     }
@@ -350,6 +370,10 @@ impl<D: Database> Store for D {
 
     async fn destroyed(&self, after: Option<&Destruction>, limit: u32) -> Result<Vec<Destruction>, Error> {
         self.read(restored::destroyed(after, limit), restored::parse_destroyed).await
+    }
+
+    async fn facts(&self) -> Result<Facts, Error> {
+        Database::facts(self).await
     }
 
     async fn close(&self) {

@@ -16,8 +16,9 @@ pub(super) fn by_name(name: &Name) -> Statement {
 }
 
 pub(super) fn list(after: Option<&Name>, limit: u32) -> Statement {
-    const SQL: &str = concat!("SELECT ", columns!(), " FROM tenants WHERE name > $1 ORDER BY name LIMIT $2");
-    Statement::new(SQL, [after.map_or("", Name::as_str).into(), limit.into()])
+    const SQL: &str =
+        concat!("SELECT ", columns!(), " FROM tenants WHERE name > $1 AND id <> $3 ORDER BY name LIMIT $2");
+    Statement::new(SQL, [after.map_or("", Name::as_str).into(), limit.into(), TenantId::SYSTEM.into()])
 }
 
 pub(super) fn create(new: &NewTenant) -> Mutation {

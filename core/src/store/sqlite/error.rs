@@ -50,7 +50,9 @@ fn from_sqlite(error: rusqlite::Error) -> Error {
         // SQLite names the columns of the index: `UNIQUE constraint failed: contexts.tenant_id, contexts.name`.
         rusqlite::Error::SqliteFailure(code, Some(message))
             if matches!(code.extended_code, SQLITE_CONSTRAINT_UNIQUE | SQLITE_CONSTRAINT_PRIMARYKEY)
-                && [".name", "identities.id"].iter().any(|column| message.ends_with(column)) =>
+                && [".name", "identities.id", "identities.certificate"]
+                    .iter()
+                    .any(|column| message.ends_with(column)) =>
         {
             Error::Exists
         }
