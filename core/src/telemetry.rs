@@ -1,4 +1,4 @@
-//! Logs and metrics.
+//! Logs, metrics and traces.
 //!
 //! Log lines go to standard error: one JSON object per line for machines, or plain lines for people.
 //!
@@ -8,25 +8,30 @@
 //!
 //! [`Metrics`] count what log lines tell one by one.
 
-use std::io;
-
 use tracing::level_filters::LevelFilter;
-use tracing::subscriber::{SetGlobalDefaultError, set_global_default};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{Registry, fmt};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::clock::Clock;
 use crate::config::{LogFormat, Logging};
 
 mod fields;
 mod line;
+mod log;
 mod metrics;
+mod spent;
+pub(crate) mod traces;
+mod writer;
 
 use line::{Line, Style};
-pub use metrics::Metrics;
+pub use log::{LogError, LogWriting, dropped_lines, flush, init, set_level};
+pub use metrics::{CountedConnection, Handshake, Metrics, TlsMetrics};
+pub(crate) use metrics::{Done, State, method_name};
+pub(crate) use spent::{Spent, Wait, waiting_for};
+pub use traces::{Traces, TracesError};
 
 /// How the targets of this project's crates start.
 const OURS: &str = "cryptoserve";
@@ -34,25 +39,18 @@ const OURS: &str = "cryptoserve";
 /// Dependencies log statements, headers and handshakes at lower levels, and with them secrets.
 const MOST_OF_DEPENDENCIES: LevelFilter = LevelFilter::WARN;
 
-/// Sends this process' log lines to standard error from now on; `is_terminal` says whether a person reads there.
-///
-/// What dependencies say through the `log` crate is not heard, since nothing bridges it to `tracing`.
-///
-/// # Errors
-///
-/// When this was done before.
-pub fn init(logging: &Logging, instance_id: &str, is_terminal: bool) -> Result<(), SetGlobalDefaultError> {
-    set_global_default(subscriber(logging, instance_id, is_terminal, Clock::system(), io::stderr))
-}
+/// Changes the least severe level that is logged.
+pub type SetLevel = Box<dyn Fn(Level) + Send + Sync>;
 
-/// What [`init`] installs, with the time from `clock` and lines to `writer`: each line is one write.
+/// What [`init`] installs, with the time from `clock` and lines to `writer`: each line is one write. Spans go to `traces`.
 pub fn subscriber<W>(
     logging: &Logging,
     instance_id: &str,
     is_terminal: bool,
     clock: Clock,
     writer: W,
-) -> impl Subscriber + Send + Sync
+    traces: Option<&Traces>,
+) -> (impl Subscriber + Send + Sync + use<W>, SetLevel)
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
@@ -63,8 +61,16 @@ where
     };
     let line = Line { style, clock, instance_id: instance_id.to_owned() };
     // The layer would report a failed write with `eprintln!`, which panics where standard error itself is gone.
-    let layer = fmt::layer().event_format(line).with_writer(writer).log_internal_errors(false);
-    Registry::default().with(layer).with(filter(logging.level))
+    let lines = fmt::layer().event_format(line).with_writer(writer).log_internal_errors(false);
+    let (filtering, handle) = reload::Layer::new(filter(logging.level));
+    let set_level = move |level| {
+        // It fails only when there is no subscriber any longer, and so nothing to log.
+        let _ = handle.reload(filter(level));
+    };
+    // Each listens to its own: filters of the whole would be those of both.
+    let spans = Targets::new().with_target(traces::TARGET, Level::INFO);
+    let traces = traces.map(|traces| traces.layer().with_filter(spans));
+    (Registry::default().with(lines.with_filter(filtering)).with(traces), Box::new(set_level))
 }
 
 /// An error with what caused it, and what caused that: for the log, as libraries hide the reason in the cause.
@@ -85,7 +91,8 @@ pub fn causes(error: &dyn std::error::Error) -> impl std::fmt::Display {
 
 fn filter(level: Level) -> Targets {
     let level = LevelFilter::from_level(level);
-    Targets::new().with_default(level.min(MOST_OF_DEPENDENCIES)).with_target(OURS, level)
+    let targets = Targets::new().with_default(level.min(MOST_OF_DEPENDENCIES)).with_target(OURS, level);
+    targets.with_target(traces::TARGET, LevelFilter::OFF)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::clock::{ManualClock, Timestamp};
+use crate::config::Config;
 
 #[derive(Clone, Default)]
 struct Sink(Arc<Mutex<Vec<u8>>>);
@@ -21,11 +22,11 @@ impl io::Write for Sink {
 }
 
 fn logged(format: Option<LogFormat>, level: Level, is_terminal: bool, log: impl FnOnce()) -> String {
-    let logging = Logging { format, level, sample: 1.0 };
+    let logging = Logging { format, level, ..Config::from_vars([("LOG_SAMPLE", "1")]).unwrap().logging };
     let clock = Clock::Manual(ManualClock::new(Timestamp::from_micros(1_793_534_400_123_456)));
     let sink = Sink::default();
     let writer = sink.clone();
-    let subscriber = subscriber(&logging, "replica-1", is_terminal, clock, move || writer.clone());
+    let (subscriber, _) = subscriber(&logging, "replica-1", is_terminal, clock, move || writer.clone(), None);
     tracing::subscriber::with_default(subscriber, log);
     String::from_utf8(std::mem::take(&mut *sink.0.lock().unwrap())).unwrap()
 }
@@ -170,4 +171,25 @@ fn the_form_follows_the_setting_and_else_the_terminal() {
         logged(Some(LogFormat::Pretty), Level::INFO, false, || tracing::info!(status = 200, "m")),
         "2026-11-01T12:00:00.123Z  info m status=200\n"
     );
+}
+
+#[test]
+fn the_level_can_be_changed_while_lines_come() {
+    let logging = Config::from_vars([("LOG_LEVEL", "info")]).unwrap().logging;
+    let sink = Sink::default();
+    let writer = sink.clone();
+    let (subscriber, set_level) =
+        subscriber(&logging, "r", false, Clock::system(), move || writer.clone(), None);
+    tracing::subscriber::with_default(subscriber, || {
+        for level in [Level::INFO, Level::DEBUG, Level::ERROR, Level::INFO] {
+            set_level(level);
+            tracing::debug!("debug at {level}");
+            tracing::info!("info at {level}");
+            tracing::debug!(target: "hyper", "never");
+        }
+    });
+    let text = String::from_utf8(std::mem::take(&mut *sink.0.lock().unwrap())).unwrap();
+    let messages: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["message"].clone()).collect();
+    assert_eq!(messages, ["info at INFO", "debug at DEBUG", "info at DEBUG", "info at INFO"]);
 }

@@ -11,8 +11,8 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::api::{ROUTES, Route};
 
 /// Upper bounds of latencies, in seconds.
-const LATENCIES: [f64; 14] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const LATENCIES: [f64; 15] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// The statuses that are frequent, or are when something is wrong. The rest are counted no less, but behind a lock.
 const FREQUENT: [u16; 8] = [200, 201, 400, 401, 403, 404, 429, 503];
 /// The route of a request that has none.
@@ -62,7 +62,7 @@ impl Requests {
     pub(crate) fn record(&self, route: Option<&'static Route>, method: &Method, status: u16, time: Duration) {
         let seconds = time.as_secs_f64();
         let Some(route) = route else {
-            let labels = Labels { route: NO_ROUTE, method: known(method), status };
+            let labels = Labels { route: NO_ROUTE, method: method_name(method), status };
             self.counts.get_or_create(&labels).inc();
             self.latencies.get_or_create(&RouteLabel { route: NO_ROUTE }).observe(seconds);
             return;
@@ -81,7 +81,8 @@ impl Requests {
 }
 
 /// The methods that people try; clients may make up others.
-fn known(method: &Method) -> &'static str {
+/// A method that HTTP or everybody has, or `other`: strangers may send any, of any length.
+pub(crate) fn method_name(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
