@@ -1,6 +1,7 @@
 //! Who a caller is, and what it may do.
 
 mod application;
+mod certificate;
 mod identity;
 mod principal;
 mod provider;
@@ -10,6 +11,7 @@ mod token;
 mod verified;
 
 pub use application::{Application, InvalidApplication};
+pub use certificate::{CertificateName, ClientCertificate, InvalidCertificateName};
 pub use identity::{ContextGrant, DEFAULT_TENANT, Identity, IdentityStatus, Role};
 pub use principal::Principal;
 pub use provider::{OutsideToken, Provider, ProviderError};

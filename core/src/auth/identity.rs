@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::auth::{Scope, ScopeSet};
+use crate::auth::{CertificateName, Scope, ScopeSet};
 use crate::clock::Timestamp;
 use crate::id::{IdentityId, TenantId};
 use crate::limits::IdentityPolicies;
@@ -36,6 +36,8 @@ pub struct Identity {
     pub subject: Option<String>,
     /// Tokens of an outside identity provider, which have no epoch, are refused if they are older.
     pub tokens_not_before: Option<Timestamp>,
+    /// The certificate that stands for a token of it, where the listener asks for one; of services alone.
+    pub certificate: Option<CertificateName>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -57,6 +59,7 @@ impl Identity {
             rotate_refresh_tokens: false,
             subject: None,
             tokens_not_before: None,
+            certificate: None,
             created_at: at,
             updated_at: at,
         }
@@ -110,11 +113,13 @@ impl Role {
                 Scope::TenantsManage,
                 Scope::LimitsManage,
                 Scope::LimitsDefaults,
+                Scope::AuditRead,
+                Scope::StatusRead,
             ]
             .into_iter()
             .collect(),
             Self::Admin => {
-                let of_operators = [Scope::TenantsManage, Scope::LimitsDefaults];
+                let of_operators = [Scope::TenantsManage, Scope::LimitsDefaults, Scope::StatusRead];
                 Scope::ALL.into_iter().filter(|scope| !of_operators.contains(scope)).collect()
             }
             Self::Service => Self::Service.default_scopes().with(Scope::Register),

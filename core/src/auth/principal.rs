@@ -106,6 +106,8 @@ impl IdentityStatus {
                     && [role, identity.role].iter().all(|role| *role != Role::Operator)
                     && identity.tokens_not_before.is_none_or(|from| issued_at >= from)
             }
+            // Who has more than a service's power shows a token, which does not last as long.
+            Credential::Certificate => identity.role == Role::Service,
         };
         let revoked = self.revoked.contains(&verified.id)
             || verified.family.as_ref().is_some_and(|family| self.revoked.contains(family));
@@ -115,7 +117,7 @@ impl IdentityStatus {
 
 fn role(identity: &Identity, verified: &Verified) -> Role {
     match verified.credential {
-        Credential::Own { .. } => identity.role,
+        Credential::Own { .. } | Credential::Certificate => identity.role,
         Credential::Outside { role: Role::Admin, .. } => identity.role,
         Credential::Outside { role, .. } => role,
     }
@@ -231,7 +233,8 @@ mod tests {
             }),
             Ok(())
         );
-        let refused: [Change<'_>; 10] = [
+        assert_eq!(check(&|verified, _| verified.credential = Credential::Certificate), Ok(()));
+        let refused: [Change<'_>; 12] = [
             &|_, status| status.identity.enabled = false,
             &|_, status| status.tenant_enabled = false,
             &|_, status| status.identity.epoch = 2,
@@ -245,6 +248,14 @@ mod tests {
                 verified.credential = outside(Timestamp::from_secs(49));
                 status.identity.subject = Some("sub".to_owned());
                 status.identity.tokens_not_before = Some(NOW);
+            },
+            &|verified, status| {
+                verified.credential = Credential::Certificate;
+                status.identity.role = Role::Admin;
+            },
+            &|verified, status| {
+                verified.credential = Credential::Certificate;
+                status.tenant_enabled = false;
             },
             &|verified, status| {
                 verified.credential = Credential::Outside { role: Role::Admin, issued_at: NOW };

@@ -45,11 +45,15 @@ pub enum Scope {
     LimitsManage,
     /// Manage the limits of tenants, and of all who have none of their own.
     LimitsDefaults,
+    /// Read the audit trail.
+    AuditRead,
+    /// See the replicas, and what they depend on.
+    StatusRead,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Encrypt,
         Self::Decrypt,
         Self::Rewrap,
@@ -70,6 +74,8 @@ impl Scope {
         Self::TenantsManage,
         Self::LimitsManage,
         Self::LimitsDefaults,
+        Self::AuditRead,
+        Self::StatusRead,
     ];
 
     /// As written in tokens, rows and requests.
@@ -95,6 +101,8 @@ impl Scope {
             Self::TenantsManage => "tenants:manage",
             Self::LimitsManage => "limits:manage",
             Self::LimitsDefaults => "limits:defaults",
+            Self::AuditRead => "audit:read",
+            Self::StatusRead => "status:read",
         }
     }
 
@@ -120,7 +128,9 @@ impl Scope {
             | Self::IdentitiesManage
             | Self::TenantsManage
             | Self::LimitsManage
-            | Self::LimitsDefaults => false,
+            | Self::LimitsDefaults
+            | Self::AuditRead
+            | Self::StatusRead => false,
         }
     }
 }

@@ -80,6 +80,12 @@ pub enum TokenError {
         "the access token has been revoked, or its identity or tenant is disabled or deleted; ask an administrator"
     )]
     Revoked,
+    /// Past its end, or of no identity that may use it.
+    #[error(
+        "the client certificate has expired, or no enabled identity has its subject or a URI of it; an administrator sets \
+         `certificate` of an identity, or send `Authorization: Bearer <token>`"
+    )]
+    Certificate,
 }
 
 /// Why a token is not issued.

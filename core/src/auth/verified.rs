@@ -44,6 +44,8 @@ pub enum Credential {
         /// The `iat`, which must not lie before the last revocation.
         issued_at: Timestamp,
     },
+    /// The authority of a client certificate does, and that the row still names it was seen.
+    Certificate,
 }
 
 /// The full SHA-256 of a token: two tokens with one key would be one caller with the rights of another.

@@ -1,19 +1,14 @@
 //! Where the keys come from: one GET, within bounds.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use rustls::{ClientConfig, RootCertStore};
 use url::Url;
 
 use crate::auth::provider::key_set::KeySet;
+use crate::https::{self, HttpsClient};
 
 /// For the name, the connection, TLS and the whole reply together.
 pub(super) const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,7 +17,7 @@ const MAX_BYTES: usize = 256 * 1024;
 
 /// Fetches the keys. Follows no redirect and no proxy variable.
 pub(super) struct Endpoint {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: HttpsClient<Empty<Bytes>>,
     uri: Uri,
 }
 
@@ -43,24 +38,7 @@ pub(super) enum FetchError {
 
 impl Endpoint {
     pub(super) fn new(url: &Url) -> Self {
-        let mut roots = RootCertStore::empty();
-        // Without any, an `https` endpoint is not trusted, and its failure says so.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider has cipher suites of every version")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_connect_timeout(Some(FETCH_TIMEOUT));
-        let builder = HttpsConnectorBuilder::new().with_tls_config(tls);
-        let builder = if url.scheme() == "https" { builder.https_only() } else { builder.https_or_http() };
-        // One connection for each fetch: a kept one would have died in the minutes between two.
-        let client = Client::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(0)
-            .build(builder.enable_http1().wrap_connector(http));
+        let client = https::client(url.scheme() == "https", FETCH_TIMEOUT);
         Self { client, uri: url.as_str().parse().expect("checked when the configuration was read") }
     }
 
