@@ -9,8 +9,10 @@
 //! | [`crypto`] | `CRYPTOSERVE_MASTER_KEY`, `CRYPTOSERVE_MASTER_KEY_PREVIOUS`, `HKDF_SALT` |
 //! | [`keyring`] | `KEYRING_MAX_STALENESS` |
 //! | [`limits`] | `RATE_LIMIT_IP`, `RATE_LIMIT_IDENTITY`, `RATE_LIMIT_CONTEXT`, `RATE_LIMIT_ON_REDIS_FAILURE`, `RATE_LIMIT_LOCAL_SHARE` |
-//! | [`audit`] | `AUDIT_MODE`, `AUDIT_QUEUE_BYTES` |
-//! | [`logging`] | `LOG_FORMAT`, `LOG_LEVEL`, `LOG_SAMPLE` |
+//! | [`audit`] | `AUDIT_MODE`, `AUDIT_QUEUE_BYTES`, `AUDIT_RETENTION_DAYS`, `AUDIT_SINK`, `AUDIT_SINK_FILE` |
+//! | [`logging`] | `LOG_FORMAT`, `LOG_LEVEL`, `LOG_LEVEL_FILE`, `LOG_SAMPLE`, `LOG_SLOW_REQUEST` |
+//! | [`traces`] | `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER_ARG` |
+//! | [`tls`] | `TLS_CERT_FILE`, `TLS_KEY_FILE`, `TLS_CLIENT_CA_FILE` |
 //!
 //! `DATABASE_URL`, `REDIS_URL` and the secrets may stand in a file instead, named by the variable with `_FILE`
 //! appended. An empty variable counts as unset. Every mistake is reported at once, and no value ever.
@@ -34,9 +36,11 @@ mod secret_file;
 mod secrets;
 pub mod server;
 mod setting;
+pub mod tls;
+pub mod traces;
 mod weakness;
 
-pub use audit::{Audit, AuditMode};
+pub use audit::{Audit, AuditMode, AuditSink};
 pub use auth::{Auth, IdentityProvider};
 pub use crypto::Crypto;
 pub use database::{Database, DatabaseUrl, Migrate};
@@ -46,8 +50,11 @@ pub use limits::{Limits, LocalShare, OnRedisFailure, RateLimit};
 pub use logging::{LogFormat, Logging};
 pub use postgres_url::{PostgresUrl, SslMode};
 pub use redis::{Redis, RedisFlavour, RedisUrl};
+pub use secret_file::SecretFile;
 pub use secrets::{SecretName, Secrets, generate_env_lines};
 pub use server::{ForwardedHeader, Server};
+pub use tls::Tls;
+pub use traces::Tracing;
 
 pub(crate) use crypto::MASTER_KEY_PREVIOUS;
 pub(crate) use secrets::Partial;
@@ -76,6 +83,10 @@ pub struct Config {
     pub audit: Audit,
     /// Log lines.
     pub logging: Logging,
+    /// TLS of the listener, if it speaks TLS.
+    pub tls: Option<Tls>,
+    /// Where traces go, if anywhere.
+    pub tracing: Option<Tracing>,
     /// What is allowed but worth a line in the log; holds no values.
     pub warnings: Vec<String>,
 }
@@ -100,11 +111,26 @@ impl Config {
         let crypto = Crypto::read(&mut env);
         let keyring = Keyring::read(&mut env);
         let limits = Limits::read(&mut env);
-        let audit = Audit::read(&mut env);
+        let audit = Audit::read(&mut env, &database.data_dir);
         let logging = Logging::read(&mut env);
+        let tls = Tls::read(&mut env);
+        let tracing = Tracing::read(&mut env);
         check_secrets(&mut env);
         let warnings = env.finish().map_err(|problems| ConfigError { problems })?;
-        Ok(Self { server, database, redis, auth, crypto, keyring, limits, audit, logging, warnings })
+        Ok(Self {
+            server,
+            database,
+            redis,
+            auth,
+            crypto,
+            keyring,
+            limits,
+            audit,
+            logging,
+            tls,
+            tracing,
+            warnings,
+        })
     }
 }
 

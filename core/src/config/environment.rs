@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::setting::{Quantity, Setting};
-use super::{known, secret_file};
+use super::{SecretFile, known};
 
 /// One mistake in the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Environment {
                 self.problem(file_name, format!("must not be set together with {name}"));
                 continue;
             }
-            match secret_file::read(path.as_ref()) {
+            match SecretFile::read(path.as_ref()) {
                 Ok(secret) => {
                     if secret.readable_by_others {
                         self.warnings.push(format!(

@@ -1,9 +1,9 @@
 //! Which variables exist, and which look as if they were meant for us.
 
-use super::{audit, auth, crypto, database, keyring, limits, logging, redis, server};
+use super::{audit, auth, crypto, database, keyring, limits, logging, redis, server, tls, traces};
 
 /// Every variable that has an effect on a server, by concern; docs/configuration.md lists the same ones.
-const CONCERNS: [&[&str]; 9] = [
+const CONCERNS: [&[&str]; 11] = [
     server::VARIABLES,
     database::VARIABLES,
     redis::VARIABLES,
@@ -13,6 +13,8 @@ const CONCERNS: [&[&str]; 9] = [
     limits::VARIABLES,
     audit::VARIABLES,
     logging::VARIABLES,
+    tls::VARIABLES,
+    traces::VARIABLES,
 ];
 
 /// Values that may also stand in a file, and the variables that name it.
@@ -29,11 +31,9 @@ pub(super) const SECRETS: &[(&str, &str)] = &[
 /// Read by `cryptoserve encrypt` and `cryptoserve decrypt`, which are clients of a server; a server ignores them.
 const CLIENT: [&str; 2] = ["CRYPTOSERVE_SERVER", "CRYPTOSERVE_TOKEN"];
 
-/// Reserved for parts that do not exist yet.
-const WITHOUT_EFFECT: [&str; 4] = ["AUDIT_RETENTION_DAYS", "AUDIT_SINK", "TLS_CERT_FILE", "TLS_KEY_FILE"];
-
 /// Starts of names that are ours in practice; `HTTP_`, `LOG_` and `TLS_` are too common to claim.
-const PREFIXES: [&str; 7] = ["AUDIT_", "CRYPTOSERVE_", "DB_", "HKDF_", "JWT_", "KEYRING_", "RATE_LIMIT_"];
+const PREFIXES: [&str; 8] =
+    ["AUDIT_", "CRYPTOSERVE_", "DB_", "HKDF_", "JWT_", "KEYRING_", "OTEL_", "RATE_LIMIT_"];
 
 /// Every variable that has an effect on a server.
 pub(super) fn all() -> impl Iterator<Item = &'static str> {
@@ -47,10 +47,7 @@ pub(super) fn lookup(name: &str) -> Option<&'static str> {
 
 /// What to tell the operator about a variable that has no effect.
 pub(super) fn warning(name: &str) -> Option<String> {
-    if WITHOUT_EFFECT.contains(&name) || name.starts_with("OTEL_") {
-        return Some(format!("{name} has no effect yet"));
-    }
-    if CLIENT.contains(&name) {
+    if CLIENT.contains(&name) || name == "OTEL_RESOURCE_ATTRIBUTES" || name.starts_with("OTEL_BSP_") {
         return None;
     }
     let ours = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
@@ -112,6 +109,8 @@ mod tests {
             "DB_PORT_5432_TCP",
             "CRYPTOSERVE_SERVER",
             "CRYPTOSERVE_TOKEN",
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "OTEL_BSP_SCHEDULE_DELAY",
         ] {
             assert_eq!(warning(name), None, "{name}");
         }
@@ -121,7 +120,7 @@ mod tests {
             "RATE_LIMIT_USER",
             "CRYPTOSERVE_MASTERKEY",
             "AUDIT_SINK",
-            "OTEL_SERVICE_NAME",
+            "OTEL_METRICS_EXPORTER",
         ] {
             assert!(warning(name).is_some_and(|warning| warning.starts_with(name)), "{name}");
         }
