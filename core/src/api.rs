@@ -2,11 +2,13 @@
 //!
 //! [`ROUTES`] is the one list of them. A route names the scope that it needs, so one without a rule does not compile.
 
+mod admin_audit;
 mod admin_contexts;
 mod admin_identities;
 mod admin_key_transport;
 mod admin_keys;
 mod admin_limits;
+mod admin_status;
 mod admin_tenants;
 mod admin_tokens;
 mod applications;
@@ -38,7 +40,6 @@ use crate::store::Store;
 
 pub(crate) use call::{Call, Facts};
 pub use error::Error;
-pub(crate) use health::DeepHealth;
 pub use operation::Operation;
 pub(crate) use respond::{Reply, code, is_fault, reply, respond, write_common};
 pub(crate) use router::{RouteMatch, Router};
@@ -55,9 +56,10 @@ pub(crate) async fn run<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result
         Operation::BatchEncrypt => batch::encrypt(call, body).await,
         Operation::BatchDecrypt => batch::decrypt(call, body).await,
         Operation::BatchRewrap => batch::rewrap(call, body).await,
-        Operation::EncryptStream | Operation::DecryptStream | Operation::RewrapStream => {
-            Err(Error::StreamingUnavailable)
-        }
+        Operation::EncryptStream
+        | Operation::DecryptStream
+        | Operation::RewrapStream
+        | Operation::AdminExportAudit => Err(Error::StreamingUnavailable),
         Operation::DataKey => datakey::datakey(call, body).await,
         Operation::KeyBundle => key_bundle::refuse(call, body),
         Operation::Hash => hash::hash(call, body).await,
@@ -124,6 +126,8 @@ pub(crate) async fn run<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result
         Operation::AdminGetTenantLimits => admin_limits::tenant::get(call).await,
         Operation::AdminSetTenantLimits => admin_limits::tenant::set(call, body).await,
         Operation::AdminClearTenantLimits => admin_limits::tenant::clear(call).await,
+        Operation::AdminListAudit => admin_audit::list(call).await,
+        Operation::AdminStatus => admin_status::status(call).await,
         Operation::Health => Ok(health::health()),
         Operation::HealthLive => Ok(health::live()),
         Operation::HealthReady => Ok(health::ready(call)),

@@ -6,6 +6,8 @@
 
 mod admitted;
 mod authenticate;
+mod body_error;
+mod certificates;
 mod credential;
 mod destructions;
 mod forwarded;
@@ -15,19 +17,22 @@ mod refusals;
 mod request_line;
 mod setup;
 mod shared;
+mod trail;
 mod upkeep;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response, request};
+use tracing::Instrument;
 
 use crate::api::{Access, Error, RouteMatch};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
-pub use admitted::{Admitted, BodyError};
+pub use admitted::Admitted;
 pub(crate) use authenticate::Sender;
+pub use body_error::BodyError;
 pub use origin::Origin;
 pub use setup::{Background, SetupError, set_up};
 pub(crate) use shared::Shared;
@@ -62,9 +67,13 @@ impl<S: Store> App<S> {
     /// The reply, when it is settled without the body.
     pub async fn admit(&self, head: &request::Parts) -> Result<Admitted<S>, Response<Bytes>> {
         let mut admitted = Admitted::new(&self.shared, head);
-        match self.check(head, &mut admitted).await {
-            Ok(()) => Ok(admitted),
-            Err(error) => Err(admitted.refuse(error).await),
+        let (spent, span) = (admitted.spent(), admitted.span());
+        match spent.within(self.check(head, &mut admitted).instrument(span)).await {
+            Ok(()) => {
+                admitted.await_body();
+                Ok(admitted)
+            }
+            Err(error) => Err(spent.within(admitted.refuse(error)).await),
         }
     }
 
@@ -91,7 +100,7 @@ impl<S: Store> App<S> {
         };
         admitted.set_route(route, parameters, &head.headers);
         if let Access::Scope(scope) = route.access {
-            admitted.authenticate(&head.headers).await?;
+            admitted.authenticate(head).await?;
             admitted.peek_limits()?;
             admitted.reserve_audit()?;
             admitted.require(scope).await?;

@@ -17,6 +17,7 @@ mod tally;
 mod verdict;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 
@@ -210,8 +211,8 @@ impl Limits {
     /// Counts what was decided. A cost that never fits has an audit record of its own.
     fn note(&self, selection: &Selection<'_>, taken: Result<&Admission, &NotTaken>) {
         self.counters.count(selection.wanted(), taken);
-        if self.trouble().is_some() {
-            self.counters.count_local(selection.wanted());
+        if let Buckets::Shared(buckets) = &self.buckets {
+            buckets.note(selection.wanted());
         }
         let Some(tally) = &self.tally else { return };
         match taken {
@@ -259,6 +260,14 @@ impl Limits {
         match &self.buckets {
             Buckets::Local(_) => None,
             Buckets::Shared(buckets) => buckets.trouble(),
+        }
+    }
+
+    /// Whether Redis gives a sign of life within `limit`; `None` where limits are in this process.
+    pub(crate) async fn ping(&self, limit: Duration) -> Option<bool> {
+        match &self.buckets {
+            Buckets::Local(_) => None,
+            Buckets::Shared(buckets) => Some(buckets.ping(limit).await),
         }
     }
 

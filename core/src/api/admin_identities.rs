@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::extract::{invalid, next_page, page_size};
 use super::respond::created;
 use super::{Call, Error, Reply, extract, reply};
-use crate::auth::{ContextGrant, Identity, Role, ScopeSet};
+use crate::auth::{CertificateName, ContextGrant, Identity, Role, ScopeSet};
 use crate::clock::Timestamp;
 use crate::id::IdentityId;
 use crate::limits::Cost;
@@ -22,6 +22,8 @@ pub(crate) struct CreateIdentity {
     scopes: Option<Vec<String>>,
     /// The names of the contexts that it may use, or `["*"]` for all; none unless given.
     contexts: Option<Vec<String>>,
+    /// The client certificate that stands for a token of it: its subject (RFC 4514), or a URI of it. For services alone.
+    certificate: Option<String>,
 }
 
 /// Changes of an identity; what is absent stays.
@@ -36,6 +38,8 @@ pub(crate) struct UpdateIdentity {
     enabled: Option<bool>,
     /// Whether each of its refresh tokens is good for one use.
     rotate_refresh_tokens: Option<bool>,
+    /// The client certificate that stands for a token of it: its subject (RFC 4514), or a URI of it; empty for none.
+    certificate: Option<String>,
 }
 
 /// An identity.
@@ -55,6 +59,9 @@ pub(crate) struct IdentityView {
     /// Its `sub` at the outside identity provider, if its tokens come from there.
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
+    /// The client certificate that stands for a token of it, if one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -89,6 +96,7 @@ impl From<&Identity> for IdentityView {
             enabled: identity.enabled,
             rotate_refresh_tokens: identity.rotate_refresh_tokens,
             subject: identity.subject.clone(),
+            certificate: identity.certificate.as_ref().map(ToString::to_string),
             created_at: identity.created_at,
             updated_at: identity.updated_at,
         }
@@ -133,11 +141,12 @@ pub(super) async fn create<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Res
     let mut identity = Identity::new(call.tenant(), name, role, call.app.clock.now());
     identity.scopes = scopes.unwrap_or(identity.scopes);
     identity.contexts = parse_contexts(request.contexts.as_deref().unwrap_or_default())?;
+    identity.certificate = request.certificate.as_deref().map_or(Ok(None), parse_certificate)?;
     check(call, &identity)?;
     check_grant(call, identity.scopes, &identity.contexts)?;
     match call.app.store.create_identity(&identity).await {
         Ok(()) => {}
-        Err(store::Error::Exists) => return Err(Error::NameTaken(" by another identity")),
+        Err(store::Error::Exists) => return Err(taken(call, &identity).await?),
         Err(error) => return Err(error.into()),
     }
     call.app.changed().await;
@@ -189,6 +198,9 @@ pub(super) async fn update<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Res
     if let Some(contexts) = &request.contexts {
         identity.contexts = parse_contexts(contexts)?;
     }
+    if let Some(certificate) = &request.certificate {
+        identity.certificate = parse_certificate(certificate)?;
+    }
     identity.enabled = request.enabled.unwrap_or(identity.enabled);
     identity.rotate_refresh_tokens = request.rotate_refresh_tokens.unwrap_or(identity.rotate_refresh_tokens);
     check(call, &identity)?;
@@ -235,11 +247,18 @@ pub(super) async fn store<S: Store>(
     raise_epoch: bool,
 ) -> Result<Identity, Error> {
     let updated = match call.app.store.update_identity(identity, raise_epoch, call.app.clock.now()).await {
-        Err(store::Error::Exists) => return Err(Error::NameTaken(" by another identity")),
+        Err(store::Error::Exists) => return Err(taken(call, identity).await?),
         updated => updated?,
     };
     call.app.changed().await;
     updated.ok_or(Error::Conflict)
+}
+
+/// What `identity` has that another one has.
+async fn taken<S: Store>(call: &Call<'_, S>, identity: &Identity) -> Result<Error, Error> {
+    let namesake = call.app.store.identity_by_name(identity.tenant, &identity.name).await?;
+    let is_name = identity.certificate.is_none() || namesake.is_some_and(|other| other.id != identity.id);
+    Ok(if is_name { Error::NameTaken(" by another identity") } else { Error::CertificateTaken })
 }
 
 /// Whether the caller may make or change such an identity: of a role that it manages, and with scopes of that role.
@@ -255,6 +274,10 @@ pub(super) fn check<S: Store>(call: &Call<'_, S>, identity: &Identity) -> Result
             identity.role.name(),
             identity.role.scopes(),
         )));
+    }
+    if identity.certificate.is_some() && identity.role != Role::Service {
+        let only = "`certificate`: of a service alone; administrators and operators use tokens";
+        return Err(Error::InvalidRequest(only.to_owned()));
     }
     Ok(())
 }
@@ -279,6 +302,14 @@ pub(super) fn describe<S: Store>(call: &mut Call<'_, S>, identity: &Identity) {
 
 fn parse_role(role: &str) -> Result<Role, Error> {
     role.parse().map_err(|error| invalid("role", error))
+}
+
+/// An empty text is none.
+fn parse_certificate(text: &str) -> Result<Option<CertificateName>, Error> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|error| invalid("certificate", error))
 }
 
 pub(super) fn parse_scopes(scopes: &[String]) -> Result<ScopeSet, Error> {

@@ -2,6 +2,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use tracing::Instrument;
+
 use super::{Error, Route};
 use crate::app::{Sender, Shared};
 use crate::auth::Principal;
@@ -15,6 +17,7 @@ use crate::limits::{
 };
 use crate::name::Name;
 use crate::store::Store;
+use crate::telemetry::{Wait, traces, waiting_for};
 
 /// One request under way: who asks what, and what is known so far of how it goes.
 pub(crate) struct Call<'a, S> {
@@ -88,7 +91,9 @@ impl<S: Store> Call<'_, S> {
     pub(crate) async fn charge(&mut self, context: Option<&Context>, cost: Cost) -> Result<(), Error> {
         self.facts.charged = true;
         let stored = self.app.keyring.default_limits();
-        match self.app.limits.take(&self.selection(&stored, context, cost)).await {
+        let selection = self.selection(&stored, context, cost);
+        let take = self.app.limits.take(&selection).instrument(traces::limits());
+        match waiting_for(Wait::Limits, take).await {
             Ok(levels) => {
                 self.facts.levels = levels;
                 Ok(())
@@ -97,7 +102,8 @@ impl<S: Store> Call<'_, S> {
                 self.facts.levels.clone_from(&refusal.levels);
                 if refusal.kind == RefusalKind::NeverFits {
                     // Waiting does not help, so nothing would stop its repetition: it costs as any request that fails.
-                    let levels = self.app.limits.take(&self.selection(&stored, None, Cost::ONE)).await?;
+                    let selection = self.selection(&stored, None, Cost::ONE);
+                    let levels = waiting_for(Wait::Limits, self.app.limits.take(&selection)).await?;
                     if self.facts.levels.is_empty() {
                         self.facts.levels = levels;
                     }
@@ -148,7 +154,7 @@ impl<S: Store> Call<'_, S> {
         let stored = self.app.keyring.default_limits();
         let mut selection = self.app.limits.select(&stored, self.route.operation.class(), Cost::ONE);
         selection.add_identity((tenant, id), policies, None);
-        let taken = self.app.limits.take(&selection).await;
+        let taken = waiting_for(Wait::Limits, self.app.limits.take(&selection)).await;
         match &taken {
             Ok(levels) | Err(NotTaken::Refused(Refusal { levels, .. })) => {
                 self.facts.levels.extend_from_slice(levels);

@@ -7,6 +7,7 @@ use super::{Call, Error, Reply, extract, reply};
 use crate::crypto::{KeyId, KeyVersion, envelope, random};
 use crate::limits::Cost;
 use crate::store::Store;
+use crate::telemetry::traces;
 
 /// What kind of data key.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -74,7 +75,7 @@ pub(super) async fn datakey<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Re
     let mut sealer = envelope::Sealer::new(algorithm, context.key_id, key.version(), length)?;
     random::fill(sealer.plaintext_mut())?;
     let data_key = request.plaintext.then(|| Zeroizing::new(sealer.plaintext_mut().to_vec()));
-    let ciphertext = sealer.seal(keys, &associated_data)?;
+    let ciphertext = traces::crypto(|| sealer.seal(keys, &associated_data))?;
     key.count_encrypts(1);
     call.facts.bytes = length as u64;
     Ok(reply(&DataKeyReply {

@@ -9,6 +9,7 @@ use crate::keyring::LoadedKey;
 use crate::limits::Cost;
 use crate::name::Name;
 use crate::store::Store;
+use crate::telemetry::traces;
 
 /// What to decrypt.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -59,7 +60,7 @@ pub(super) async fn decrypt<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Re
     call.charge(Some(key.context()), Cost { items: 1, bytes }).await?;
     let associated_data = decode_optional(request.associated_data.as_ref(), "associated_data")?;
     let keys = key.decryption_keys().ok_or(Error::KeyVersionDisabled)?;
-    let plaintext = envelope::open_in_place(keys, &mut ciphertext, &associated_data)?;
+    let plaintext = traces::crypto(|| envelope::open_in_place(keys, &mut ciphertext, &associated_data))?;
     key.count_decrypts(1);
     call.facts.bytes = plaintext.len() as u64;
     Ok(reply(&DecryptReply {

@@ -10,6 +10,7 @@ use crate::crypto::{Algorithm, KeyId, KeyVersion, envelope};
 use crate::keyring::LoadedKey;
 use crate::limits::Cost;
 use crate::store::Store;
+use crate::telemetry::traces;
 
 /// What to encrypt, and how.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -100,7 +101,8 @@ pub(super) async fn encrypt<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Re
     call.charge(Some(key.context()), Cost { items: 1, bytes }).await?;
     count_messages(call, &key, algorithm, 1).await?;
     let associated_data = decode_optional(request.associated_data.as_ref(), "associated_data")?;
-    let (ciphertext, length) = seal(&key, algorithm, &request.plaintext, &associated_data)?;
+    let (ciphertext, length) =
+        traces::crypto(|| seal(&key, algorithm, &request.plaintext, &associated_data))?;
     key.count_encrypts(1);
     call.facts.bytes = length as u64;
     let sealed = EncryptReply::new(Base64(&ciphertext), algorithm, &key);

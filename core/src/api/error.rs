@@ -214,6 +214,9 @@ pub enum Error {
     /// The name is taken.
     #[error("that name is taken{0}")]
     NameTaken(&'static str),
+    /// Another identity of the deployment has that certificate.
+    #[error("that certificate is another identity's")]
+    CertificateTaken,
     /// What was to be changed changed meanwhile.
     #[error("this was changed by someone else meanwhile; read it again")]
     Conflict,

@@ -9,6 +9,7 @@ use crate::crypto::{KeyVersion, MacAlgorithm, MacKey};
 use crate::keyring::LoadedKey;
 use crate::limits::Cost;
 use crate::store::Store;
+use crate::telemetry::traces;
 
 /// Most versions of a context's key that are tried for a tag whose version nobody knows.
 const MAX_VERSIONS_TRIED: usize = 16;
@@ -142,7 +143,8 @@ pub(super) async fn mac<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Result
             let key = call.encryption_key(name).await?;
             call.charge(Some(key.context()), Cost::ONE).await?;
             let keys = key.encryption_keys().ok_or(Error::KeyVersionDisabled)?;
-            let tag = keys.mac(algorithm)?.tag(&data(call, &request.data)?);
+            let (mac, data) = (keys.mac(algorithm)?, data(call, &request.data)?);
+            let tag = traces::crypto(|| mac.tag(&data));
             key.count_encrypts(1);
             (tag, Some(key.version()))
         }

@@ -7,9 +7,9 @@ use utoipa::OpenApi;
 
 use super::respond::{HTML, JSON, Problem};
 use super::{
-    Reply, admin_contexts, admin_identities, admin_key_transport, admin_keys, admin_limits, admin_tenants,
-    admin_tokens, applications, batch, contexts, datakey, decrypt, encrypt, hash, health, key_bundle, mac,
-    random, respond, rewrap, signatures, stream, tokens,
+    Reply, admin_audit, admin_contexts, admin_identities, admin_key_transport, admin_keys, admin_limits,
+    admin_status, admin_tenants, admin_tokens, applications, batch, contexts, datakey, decrypt, encrypt,
+    hash, health, key_bundle, mac, random, respond, rewrap, signatures, stream, tokens,
 };
 
 /// What every route can answer besides its success.
@@ -106,6 +106,9 @@ pub(crate) struct AnyProblem(Problem<'static>);
         admin_limits::tenant::get,
         admin_limits::tenant::set,
         admin_limits::tenant::clear,
+        admin_audit::list,
+        admin_audit::export::open,
+        admin_status::status,
         health::health,
         health::live,
         health::ready,
@@ -120,6 +123,7 @@ pub(crate) struct AnyProblem(Problem<'static>);
         (name = "Signatures", description = "Signing keys, and what they make"),
         (name = "Tokens", description = "Where tokens come from, and how they end"),
         (name = "Administration", description = "Contexts, identities, tokens and tenants"),
+        (name = "Audit", description = "What was done, by whom, and how it ended"),
         (name = "Health", description = "For load balancers and operators"),
         (name = "Documents", description = "This document"),
     ),

@@ -153,6 +153,12 @@ pub enum Operation {
     AdminSetTenantLimits,
     /// Forget the limits of a tenant.
     AdminClearTenantLimits,
+    /// List records of the audit trail.
+    AdminListAudit,
+    /// Give all records of the audit trail.
+    AdminExportAudit,
+    /// Show the replicas, and what they depend on.
+    AdminStatus,
     /// Whether the process runs.
     HealthLive,
     /// Whether the process should get requests.
@@ -246,6 +252,9 @@ impl Operation {
             Self::AdminGetTenantLimits => "admin.limits.get-tenant",
             Self::AdminSetTenantLimits => "admin.limits.set-tenant",
             Self::AdminClearTenantLimits => "admin.limits.clear-tenant",
+            Self::AdminListAudit => "admin.audit.list",
+            Self::AdminExportAudit => "admin.audit.export",
+            Self::AdminStatus => "admin.status",
             Self::Health => "health",
             Self::HealthLive => "health.live",
             Self::HealthReady => "health.ready",
@@ -255,9 +264,12 @@ impl Operation {
         }
     }
 
-    /// Whether the body is a stream of bytes, and the reply too.
+    /// Whether the reply is a stream of bytes, and so is the body if there is one.
     pub const fn is_stream(self) -> bool {
-        matches!(self, Self::EncryptStream | Self::DecryptStream | Self::RewrapStream)
+        matches!(
+            self,
+            Self::EncryptStream | Self::DecryptStream | Self::RewrapStream | Self::AdminExportAudit
+        )
     }
 
     /// Whether it shows or changes limits.
@@ -367,7 +379,10 @@ impl Operation {
             | Self::AdminClearDefaultLimits
             | Self::AdminGetTenantLimits
             | Self::AdminSetTenantLimits
-            | Self::AdminClearTenantLimits => Some(Class::Admin),
+            | Self::AdminClearTenantLimits
+            | Self::AdminListAudit
+            | Self::AdminExportAudit
+            | Self::AdminStatus => Some(Class::Admin),
         }
     }
 }

@@ -217,6 +217,7 @@ const fn status_and_code(error: &Error) -> (StatusCode, &'static str) {
         },
         Error::LimitsUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "limits_unavailable"),
         Error::NameTaken(_) => (StatusCode::CONFLICT, "name_taken"),
+        Error::CertificateTaken => (StatusCode::CONFLICT, "certificate_taken"),
         Error::Conflict => (StatusCode::CONFLICT, "conflict"),
         Error::Issue(IssueError::Ttl(_)) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_ttl"),
         Error::Issue(IssueError::TooLong) => (StatusCode::UNPROCESSABLE_ENTITY, "token_too_long"),

@@ -12,6 +12,7 @@ use crate::crypto::{Algorithm, stream};
 use crate::keyring::LoadedKey;
 use crate::limits::Cost;
 use crate::store::Store;
+use crate::telemetry::traces;
 
 /// What to encrypt again.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -55,7 +56,7 @@ pub(super) async fn rewrap<S: Store>(call: &mut Call<'_, S>, body: &[u8]) -> Res
     if prefix.format == Format::Message {
         count_messages(call, &new, algorithm, 1).await?;
     }
-    let ciphertext = seal(&new, prefix.format, opened, &associated_data)?;
+    let ciphertext = traces::crypto(|| seal(&new, prefix.format, opened, &associated_data))?;
     call.facts.bytes = opened.len() as u64;
     Ok(reply(&EncryptReply::new(Base64(&ciphertext), algorithm, &new)))
 }
@@ -90,7 +91,7 @@ pub(super) fn open<'a>(
     associated_data: &[u8],
 ) -> Result<&'a [u8], Error> {
     let keys = key.decryption_keys().ok_or(Error::KeyVersionDisabled)?;
-    let opened = envelope::open_in_place(keys, ciphertext, associated_data)?;
+    let opened = traces::crypto(|| envelope::open_in_place(keys, ciphertext, associated_data))?;
     key.count_decrypts(1);
     Ok(opened)
 }

@@ -57,8 +57,10 @@ pub const ROUTES: &[Route] = &{
     const EXPORT: Access = Access::Scope(Scope::KeysExport);
     const IDENTITIES: Access = Access::Scope(Scope::IdentitiesManage);
     const TENANTS: Access = Access::Scope(Scope::TenantsManage);
+    const STATUS: Access = Access::Scope(Scope::StatusRead);
     const LIMITS: Access = Access::Scope(Scope::LimitsManage);
     const LIMIT_DEFAULTS: Access = Access::Scope(Scope::LimitsDefaults);
+    const AUDIT: Access = Access::Scope(Scope::AuditRead);
     [
         route(Method::POST, "/api/v1/crypto/encrypt", Encrypt, ENCRYPT),
         route(Method::POST, "/api/v1/crypto/decrypt", Decrypt, DECRYPT),
@@ -165,6 +167,9 @@ pub const ROUTES: &[Route] = &{
         route(Method::GET, "/api/admin/rate-limits/tenant/{name}", AdminGetTenantLimits, LIMIT_DEFAULTS),
         route(Method::PUT, "/api/admin/rate-limits/tenant/{name}", AdminSetTenantLimits, LIMIT_DEFAULTS),
         route(Method::DELETE, "/api/admin/rate-limits/tenant/{name}", AdminClearTenantLimits, LIMIT_DEFAULTS),
+        route(Method::GET, "/api/admin/audit", AdminListAudit, AUDIT),
+        route(Method::GET, "/api/admin/audit/export", AdminExportAudit, AUDIT),
+        route(Method::GET, "/api/admin/status", AdminStatus, STATUS),
         route(Method::GET, "/health", Health, Public),
         route(Method::GET, "/health/live", HealthLive, Public),
         route(Method::GET, "/health/ready", HealthReady, Public),

@@ -1,5 +1,6 @@
 //! Bodies of any length, encrypted, decrypted or rewrapped as they pass.
 
+mod report;
 mod transfer;
 
 use std::sync::Arc;
@@ -10,7 +11,9 @@ use http::{HeaderName, HeaderValue, Response, header};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+pub(super) use self::report::Report;
 use self::transfer::Transfer;
+use super::admin_audit::export::{self, Export};
 use super::{Call, Error, Operation, decrypt as single, extract, rewrap as again};
 use crate::app::BodyError;
 use crate::audit::{Permit, Record};
@@ -20,6 +23,7 @@ use crate::crypto::stream::{self as chunked, HEADER_LEN};
 use crate::keyring::LoadedKey;
 use crate::limits::Cost;
 use crate::store::Store;
+use crate::telemetry::Metrics;
 
 const ASSOCIATED_DATA: HeaderName = HeaderName::from_static("x-associated-data");
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -42,6 +46,9 @@ pub enum StreamError {
     /// The audit trail cannot be written.
     #[error("the audit trail cannot be written")]
     Audit,
+    /// What is to be sent cannot be read.
+    #[error("the database cannot be read")]
+    Store,
 }
 
 impl StreamError {
@@ -51,6 +58,7 @@ impl StreamError {
             Self::Body(error) => error.into(),
             Self::Crypto(error) => error.into(),
             Self::Audit => Error::AuditUnavailable,
+            Self::Store => Error::StoreUnavailable(self.into()),
         }
     }
 }
@@ -142,19 +150,34 @@ async fn rewrap<S: Store>(
 }
 
 /// A stream that nothing can refuse any more.
-pub(crate) struct OpenedStream {
-    transfer: Transfer,
-    /// Of the reply, when the request said its own.
-    length: Option<u64>,
+pub(crate) struct OpenedStream(Opened);
+
+enum Opened {
+    /// Of what the request sends.
+    Transfer {
+        transfer: Box<Transfer>,
+        /// Of the reply, when the request said its own.
+        length: Option<u64>,
+    },
+    /// Of what the store has.
+    Export(Export),
 }
 
 impl OpenedStream {
     /// The reply, which writes `record` to the audit trail when it ends.
-    pub(crate) fn into_response(self, permit: Permit, record: Record) -> Response<TransferStream> {
-        let transfer = self.transfer.reporting(permit, record);
+    pub(crate) fn into_response(
+        self,
+        permit: Permit,
+        record: Record,
+        metrics: Arc<Metrics>,
+    ) -> Response<TransferStream> {
+        let (transfer, length) = match self.0 {
+            Opened::Transfer { transfer, length } => (transfer.reporting(permit, record, metrics), length),
+            Opened::Export(export) => return export.into_response(permit, record),
+        };
         let mut response = Response::new(stream::try_unfold(transfer, Transfer::next).boxed());
         response.headers_mut().insert(header::CONTENT_TYPE, OCTETS);
-        if let Some(length) = self.length {
+        if let Some(length) = length {
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
         response
@@ -172,6 +195,9 @@ where
     S: Store,
     B: Stream<Item = Result<Bytes, BodyError>> + Send + Unpin + 'static,
 {
+    if call.route.operation == Operation::AdminExportAudit {
+        return export::open(call).await.map(|export| OpenedStream(Opened::Export(export)));
+    }
     let query: StreamQuery = extract::query(call.query)?;
     let associated_data = associated_data(headers)?;
     let body = body.map(|chunk| chunk.map_err(StreamError::Body)).boxed();
@@ -198,7 +224,7 @@ where
         key.count_decrypts(1);
         length.and_then(chunked::plaintext_len)
     };
-    Ok(OpenedStream { transfer, length })
+    Ok(OpenedStream(Opened::Transfer { transfer: transfer.into(), length }))
 }
 
 /// Of a stream of which so many bytes of plaintext are expected. One of unknown length is longer than any limit allows.

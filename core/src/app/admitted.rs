@@ -1,21 +1,24 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
 use http::{HeaderMap, Method, Response, header, request};
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use crate::api::{self, Access, Call, Error, Facts, Operation, Reply, Route, TransferStream};
 use crate::app::credential::{bearer, cookie};
-use crate::app::request_line::RequestLine;
-use crate::app::{Origin, Sender, Shared};
+use crate::app::request_line::{RequestLine, Split};
+use crate::app::{BodyError, Origin, Sender, Shared};
 use crate::audit::{Outcome, Permit, Record};
 use crate::auth::{Principal, Scope, TokenError};
 use crate::clock::Monotonic;
 use crate::id::{IdentityId, TenantId};
 use crate::limits::{Cost, NotTaken, Refusal, RefusalKind};
 use crate::store::Store;
+use crate::telemetry::{Done, Spent, Wait, traces, waiting_for};
 
 /// The longest body of a request without a token, in bytes.
 const MAX_CREDENTIAL_BODY: u64 = 8 * 1024;
@@ -31,6 +34,11 @@ pub struct Admitted<S> {
     principal: Option<Principal>,
     permit: Option<Permit>,
     facts: Facts,
+    spent: Spent,
+    /// When its head was settled; what comes from then until it runs is its body.
+    admitted_at: Monotonic,
+    reading_body: Duration,
+    span: Span,
 }
 
 /// What is kept of a request's head.
@@ -46,66 +54,59 @@ struct Head {
     started: Monotonic,
 }
 
-/// Why a front could not read a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BodyError {
-    /// Longer than allowed.
-    #[error("too large")]
-    TooLarge,
-    /// Too slow.
-    #[error("too slow")]
-    Timeout,
-    /// Broken off.
-    #[error("broken off")]
-    Incomplete,
-    /// No memory left for it.
-    #[error("no memory left")]
-    Overloaded,
-}
-
-impl From<BodyError> for Error {
-    fn from(error: BodyError) -> Self {
-        match error {
-            BodyError::TooLarge => Self::BodyTooLarge,
-            BodyError::Timeout => Self::BodyTimeout,
-            BodyError::Incomplete => Self::BodyIncomplete,
-            BodyError::Overloaded => Self::Overloaded,
-        }
-    }
-}
-
 impl<S: Store> Admitted<S> {
     pub(super) fn new(app: &Arc<Shared<S>>, head: &request::Parts) -> Self {
-        let origin = head.extensions.get::<Origin>().copied();
-        let origin = origin.unwrap_or(Origin { peer: Ipv4Addr::UNSPECIFIED.into() });
+        let peer = head.extensions.get::<Origin>().map_or(Ipv4Addr::UNSPECIFIED.into(), |origin| origin.peer);
         let request_id = head
             .headers
             .get("x-request-id")
             .filter(|value| is_request_id(value.as_bytes()))
             .and_then(|value| value.to_str().ok())
             .map_or_else(|| app.request_ids.next(), str::to_owned);
+        let started = app.clock.monotonic();
+        let span = traces::request(head, &request_id);
         Self {
             app: app.clone(),
+            span,
             head: Head {
                 request_id,
                 method: head.method.clone(),
                 query: head.uri.query().unwrap_or_default().to_owned(),
                 token: None,
                 headers: HeaderMap::new(),
-                address: app.proxies.client(origin, &head.headers),
-                started: app.clock.monotonic(),
+                address: app.proxies.client(peer, &head.headers),
+                started,
             },
             route: None,
             parameters: Vec::new(),
             principal: None,
             permit: None,
             facts: Facts { items: 1, ..Facts::default() },
+            spent: Spent::default(),
+            admitted_at: started,
+            reading_body: Duration::ZERO,
         }
+    }
+
+    /// What it waits for is counted there.
+    pub(super) fn spent(&self) -> Spent {
+        self.spent.clone()
+    }
+
+    /// What its time is spent on is recorded beneath this.
+    pub(super) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    /// The head is settled, and the body may come.
+    pub(super) fn await_body(&mut self) {
+        self.admitted_at = self.app.clock.monotonic();
     }
 
     /// Takes the route, and of the head what it will need.
     pub(super) fn set_route(&mut self, route: &'static Route, parameters: Vec<String>, headers: &HeaderMap) {
         self.route = Some(route);
+        traces::set_route(&self.span, route.method.as_str(), route.path);
         self.parameters = parameters;
         if route.access == Access::Public {
             self.head.token = bearer(headers).map(str::to_owned);
@@ -131,7 +132,8 @@ impl<S: Store> Admitted<S> {
     }
 
     /// Does what was asked with the whole body.
-    pub async fn run(self, body: Bytes) -> Response<Bytes> {
+    pub async fn run(mut self, body: Bytes) -> Response<Bytes> {
+        self.reading_body = self.app.clock.monotonic().since(self.admitted_at);
         let work = if body.len() >= HEAVY {
             let runtime = tokio::runtime::Handle::current();
             // A few at once: the threads are also what an embedded store works on, and must never all wait for it.
@@ -153,7 +155,12 @@ impl<S: Store> Admitted<S> {
         }
     }
 
-    async fn run_here(mut self, body: &[u8]) -> Response<Bytes> {
+    fn run_here(self, body: &[u8]) -> impl Future<Output = Response<Bytes>> {
+        let (spent, span) = (self.spent(), self.span());
+        spent.within(self.answer(body).instrument(span))
+    }
+
+    async fn answer(mut self, body: &[u8]) -> Response<Bytes> {
         let app = self.app.clone();
         let result = match self.call(&app) {
             Some(mut call) => {
@@ -180,10 +187,14 @@ impl<S: Store> Admitted<S> {
     {
         let app = self.app.clone();
         let headers = std::mem::take(&mut self.head.headers);
+        let (spent, span) = (self.spent(), self.span());
         let opened = match self.call(&app) {
             Some(mut call) => {
-                let opened = api::open_stream(&mut call, &headers, length, body).await;
-                charge_failure(&mut call, opened).await
+                let open = async {
+                    let opened = api::open_stream(&mut call, &headers, length, body).await;
+                    charge_failure(&mut call, opened).await
+                };
+                spent.within(open.instrument(span)).await
             }
             None => Err(Error::NotFound),
         };
@@ -195,7 +206,8 @@ impl<S: Store> Admitted<S> {
                 return Err(self.finish(Err(error)).await);
             }
         };
-        let mut response = opened.into_response(permit, self.record(Outcome::Success));
+        let record = self.record(Outcome::Success);
+        let mut response = opened.into_response(permit, record, app.metrics.clone());
         let headers = response.headers_mut();
         api::write_common(headers, &self.head.request_id, &self.facts, app.clock.now());
         self.tell(response.status().as_u16(), None);
@@ -212,8 +224,12 @@ impl<S: Store> Admitted<S> {
         self.finish(refused).await
     }
 
-    /// Verifies the token.
-    pub(super) async fn authenticate(&mut self, headers: &HeaderMap) -> Result<(), Error> {
+    /// Verifies the token, or where there is none the client's certificate.
+    pub(super) async fn authenticate(&mut self, head: &request::Parts) -> Result<(), Error> {
+        let headers = &head.headers;
+        let certificate = head.extensions.get::<Origin>().and_then(|origin| origin.certificate.as_deref());
+        // Browsers show certificates unasked, and so say `Origin`: what a page makes them send does not count.
+        let certificate = certificate.filter(|_| !headers.contains_key(header::ORIGIN));
         let in_cookie = self.route.is_some_and(|route| route.operation == Operation::RegisterApplication);
         let token = bearer(headers).or_else(|| if in_cookie { cookie(headers) } else { None });
         let result = match token {
@@ -222,7 +238,10 @@ impl<S: Store> Admitted<S> {
                 self.app.authenticate(token, sender).await
             }
             None if headers.contains_key(header::AUTHORIZATION) => Err(TokenError::Invalid.into()),
-            None => Err(TokenError::Missing.into()),
+            None => match certificate {
+                Some(certificate) => self.app.authenticate_certificate(certificate).await,
+                None => Err(TokenError::Missing.into()),
+            },
         };
         match result {
             Ok(principal) => {
@@ -311,7 +330,7 @@ impl<S: Store> Admitted<S> {
                 Ok(_) => Outcome::Success,
                 Err(error) => Outcome::Failure(api::code(error)),
             };
-            if let Err(error) = permit.record(self.record(outcome)).await {
+            if let Err(error) = waiting_for(Wait::Audit, permit.record(self.record(outcome))).await {
                 result = Err(error.into());
             }
         }
@@ -350,8 +369,16 @@ impl<S: Store> Admitted<S> {
     /// Counts and logs.
     fn tell(&self, status: u16, error: Option<&Error>) {
         let latency = self.app.clock.monotonic().since(self.head.started);
-        self.app.metrics.requests.record(self.route, &self.head.method, status, latency);
-        if error.is_none() && !self.app.sampler.sample() {
+        traces::set_status(&self.span, status);
+        let metrics = &self.app.metrics;
+        metrics.requests.record(self.route, &self.head.method, status, latency);
+        // A stream is counted when it ends.
+        if let Some(route) = self.route.filter(|route| error.is_some() || !route.operation.is_stream()) {
+            let Facts { items, failed, bytes, .. } = self.facts;
+            metrics.operations.record(route, Done { items, failed, bytes, error: error.map(api::code) });
+        }
+        let is_slow = latency >= self.app.slow_request;
+        if error.is_none() && !self.app.sampler.sample() && !is_slow {
             return;
         }
         RequestLine {
@@ -362,6 +389,7 @@ impl<S: Store> Admitted<S> {
             latency,
             identity: self.subject().map(|(_, identity)| identity),
             context: self.facts.context.as_ref(),
+            split: is_slow.then(|| Split::of(latency, self.reading_body, &self.spent)),
         }
         .write(error);
     }

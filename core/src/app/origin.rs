@@ -1,17 +1,28 @@
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 use crate::app::forwarded;
+use crate::auth::ClientCertificate;
 use crate::config::{self, ForwardedHeader};
 
 /// Where a request came from; every front puts one into the request's extensions.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Origin {
     /// The address of the connection's other end, or what the platform vouches for.
     pub peer: IpAddr,
+    /// What it showed when it connected, signed by an authority of ours.
+    pub certificate: Option<Arc<ClientCertificate>>,
+}
+
+impl From<IpAddr> for Origin {
+    /// A client that showed no certificate.
+    fn from(peer: IpAddr) -> Self {
+        Self { peer, certificate: None }
+    }
 }
 
 /// Which peers are believed about whom they forward for, and in which header.
@@ -37,8 +48,8 @@ impl Proxies {
     /// The client's address: the peer, or if that is a trusted proxy, what the header says, read from the right until
     /// an address that is no trusted proxy. A hop that names no address ends the walk at the last address that was
     /// vouched for. The other header is ignored: a proxy that does not write it lets a client's own pass.
-    pub(super) fn client(&self, origin: Origin, headers: &HeaderMap) -> IpAddr {
-        let peer = origin.peer.to_canonical();
+    pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let peer = peer.to_canonical();
         if !self.trusts(peer) {
             self.tell_of(peer, headers);
             return peer;

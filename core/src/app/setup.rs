@@ -1,20 +1,21 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
-use crate::api::{DeepHealth, Router};
+use crate::api::Router;
 use crate::app::origin::Proxies;
 use crate::app::shared::{RequestIds, Sampler};
-use crate::app::{App, Shared, upkeep};
-use crate::audit::{Audit, Writer};
+use crate::app::{App, Shared, trail, upkeep};
+use crate::audit::{self, Audit, ChainWriter, DatabaseTime, Writer};
 use crate::auth::{DEFAULT_TENANT, Provider, Tokens, VerifiedTokens};
 use crate::clock::Clock;
 use crate::config::{AuditMode, Config, Migrate, Secrets};
 use crate::contexts::default_contexts;
 use crate::crypto;
 use crate::data_dir::DestructionLog;
+use crate::health::DeepHealth;
 use crate::id::TenantId;
 use crate::keyring::{self, Keks, Keyring, MissingKek};
 use crate::limits::Limits;
@@ -40,6 +41,19 @@ pub enum SetupError {
     /// A cryptographic fault.
     #[error("a key could not be made: {0}")]
     Crypto(#[from] crypto::Error),
+    /// The keys of the audit trail.
+    #[error(transparent)]
+    AuditKeys(audit::KeysError),
+}
+
+impl From<audit::KeysError> for SetupError {
+    fn from(error: audit::KeysError) -> Self {
+        match error {
+            audit::KeysError::Store(error) => error.into(),
+            audit::KeysError::MissingKek(missing) => missing.into(),
+            other => Self::AuditKeys(other),
+        }
+    }
 }
 
 impl From<keyring::Error> for SetupError {
@@ -104,15 +118,24 @@ impl<S: Store> App<S> {
         clock: Clock,
     ) -> Result<(Self, Background<S>), SetupError> {
         let replica = upkeep::replica(&config.server.instance_id, keks.ids());
-        store.register(&replica, clock.now()).await?;
+        let time = DatabaseTime::new(clock.clone());
+        let begun = time.begin();
+        time.measured(begun, store.register(&replica, clock.now()).await?);
         // Checks the keys again, now that nobody can make one active that this process lacks without seeing it.
         let staleness = config.keyring.max_staleness;
+        let audit_keys = Arc::new(audit::Keys::open(&store, &keks, &clock).await?);
         let keyring = Keyring::open(store.clone(), keks, clock.clone(), staleness).await?;
-        let queue_bytes = usize::try_from(config.audit.queue_bytes).unwrap_or(usize::MAX);
-        let (audit, writer) = Audit::new(config.audit.mode, queue_bytes, store.clone());
+        let opening = audit::Opening { instance: replica.instance.clone(), replica: replica.id };
+        let chain = ChainWriter::new(store.clone(), audit_keys.clone(), opening, time.clone());
+        let (audit, writer) = Audit::new(&config.audit, clock.clone(), chain);
         let limits = Limits::new(&config.limits, &config.redis, clock.clone());
         let limits = if config.audit.mode == AuditMode::Off { limits } else { limits.with_tally() };
-        let metrics = Arc::new(Metrics::new(&config.server.instance_id, &limits));
+        let metrics = Metrics::new(&config.server.instance_id, config.tls.is_some(), |registry| {
+            limits.register(registry);
+            keyring.register(registry);
+            store.register_metrics(registry);
+        });
+        let metrics = Arc::new(metrics);
         let shared = Arc::new(Shared {
             keyring,
             tokens: Tokens::new(&secrets.jwt_key, &secrets.jwt_key_previous, clock.clone()),
@@ -124,6 +147,9 @@ impl<S: Store> App<S> {
                 .map(|provider| Provider::new(provider, clock.clone()).into()),
             limits,
             audit,
+            audit_keys,
+            audit_retention_days: config.audit.retention_days,
+            time,
             clock,
             replica,
             instance: config.server.instance_id.as_str().into(),
@@ -135,11 +161,15 @@ impl<S: Store> App<S> {
             router: Router::new(),
             proxies: Proxies::new(&config.server),
             sampler: Sampler::new(config.logging.sample),
+            slow_request: config.logging.slow_request,
             request_ids: RequestIds::new(),
+            silent_at: AtomicU64::new(0),
             warm: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             store,
         });
+        let weak = Arc::downgrade(&shared);
+        shared.metrics.look_at(move || weak.upgrade().map(|shared| shared.state()));
         shared.count_replicas().await;
         shared.limits.connect().await;
         shared.warm_up(deployment.tenant.id).await?;
@@ -189,7 +219,9 @@ impl<S: Store> Background<S> {
     /// by then, or the queue never ends.
     pub async fn run(self, stop: impl Future<Output = ()> + Send) {
         let Self { shared, writer } = self;
-        let store = shared.store.clone();
+        // Not `shared`, which holds the queue open.
+        let (store, keys, replica) = (shared.store.clone(), shared.audit_keys.clone(), shared.replica.id);
+        let audited = shared.audit.is_on();
         let writing = async {
             if let Some(writer) = writer {
                 writer.run().await;
@@ -215,6 +247,16 @@ impl<S: Store> Background<S> {
             drop(stopping);
         };
         tokio::join!(writing, recording_refusals, upkeep, polling);
+        // Its end is worth an anchor: this may have been the last replica.
+        if audited && let Err(error) = trail::take_checkpoint(&store, &keys, Duration::ZERO).await {
+            let error = causes(&error);
+            tracing::warn!(%error, "no checkpoint holds the end of this process's audit chain; the next one does");
+        }
+        // Only now: without its word that it is there, its chain would count as that of a dead one.
+        if let Err(error) = store.remove_replica(replica).await {
+            let error = causes(&error);
+            tracing::warn!(%error, "the other replicas were not told of this one's end; they notice within seconds");
+        }
         store.close().await;
     }
 }

@@ -1,21 +1,23 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::api::{DeepHealth, Error, Router};
+use crate::api::{Error, Router};
 use crate::app::origin::Proxies;
-use crate::audit::Audit;
+use crate::audit::{self, Audit, DatabaseTime};
 use crate::auth::{Provider, Tokens, Verified, VerifiedTokens};
 use crate::clock::Clock;
 use crate::config::OnRedisFailure;
 use crate::crypto;
 use crate::data_dir::DestructionLog;
+use crate::health::DeepHealth;
 use crate::keyring::Keyring;
 use crate::limits::{Cost, Dimension, Level, Limits, NotTaken};
 use crate::store::{Replica, Store};
-use crate::telemetry::{Metrics, causes};
+use crate::telemetry::{Metrics, State, Wait, causes, waiting_for};
 
 /// What all requests share.
 pub(crate) struct Shared<S> {
@@ -27,11 +29,16 @@ pub(crate) struct Shared<S> {
     pub(super) provider: Option<Arc<Provider>>,
     pub(crate) limits: Limits,
     pub(crate) audit: Audit,
+    /// Of the deployment.
+    pub(super) audit_keys: Arc<audit::Keys>,
+    pub(super) audit_retention_days: Option<u32>,
+    /// The database's, as far as it is known here.
+    pub(crate) time: DatabaseTime,
     pub(crate) clock: Clock,
     pub(crate) instance: Arc<str>,
     /// This process, as the other replicas see it.
     pub(crate) replica: Replica,
-    pub(super) metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) deep_health: DeepHealth,
     /// Turns of the requests that are worked on outside the async workers.
     pub(super) heavy: Arc<Semaphore>,
@@ -42,7 +49,11 @@ pub(crate) struct Shared<S> {
     pub(super) router: Router,
     pub(super) proxies: Proxies,
     pub(super) sampler: Sampler,
+    /// From which time on a request is logged as slow.
+    pub(super) slow_request: Duration,
     pub(super) request_ids: RequestIds,
+    /// When this process last failed to say that it is there, in microseconds of the monotonic clock and one more; 0: never.
+    pub(super) silent_at: AtomicU64,
     pub(super) warm: AtomicBool,
     pub(super) draining: AtomicBool,
 }
@@ -67,6 +78,11 @@ impl<S: Store> Shared<S> {
 
     /// What this replica does without although it should get requests, if anything.
     pub(crate) fn degraded(&self) -> Option<&'static str> {
+        // All replicas have the same database: to take this one out would help nobody.
+        let (queued, capacity) = self.audit.depth();
+        if queued >= capacity {
+            return Some("the audit queue is full: what must be recorded is refused");
+        }
         self.limits.trouble().map(|policy| match policy {
             OnRedisFailure::Local | OnRedisFailure::Closed => {
                 "Redis does not answer: this replica limits on its own"
@@ -75,11 +91,25 @@ impl<S: Store> Shared<S> {
         })
     }
 
+    /// For whoever watches it.
+    pub(super) fn state(&self) -> State {
+        State {
+            ready: self.unready().is_none(),
+            degraded: self.degraded().is_some(),
+            keyring_age: self.keyring.age(),
+            keyring_entries: self.keyring.entries(),
+            audit_queue: self.audit.depth(),
+            audit_lag: self.audit.lag(),
+            lost_by_sink: self.audit.lost_by_sink(),
+        }
+    }
+
     /// Takes from the limit of those who bring bad credentials, which refuses nobody else.
     pub(crate) async fn take_failed_authentication(&self, address: IpAddr) -> Result<Vec<Level>, NotTaken> {
         let stored = self.keyring.default_limits();
         let mut selection = self.limits.select(&stored, None, Cost::ONE);
-        self.limits.take(selection.add(Dimension::failed_authentication(address), None, 0)).await
+        let selection = selection.add(Dimension::failed_authentication(address), None, 0);
+        waiting_for(Wait::Limits, self.limits.take(selection)).await
     }
 
     /// Called after a change of ours, so that the next request here sees it; the other replicas poll.

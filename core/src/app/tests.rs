@@ -67,7 +67,7 @@ impl Fixture {
             .method(method)
             .uri(path)
             .header("authorization", format!("Bearer {}", self.token))
-            .extension(Origin { peer: "192.0.2.1".parse().unwrap() })
+            .extension(Origin::from("192.0.2.1".parse::<std::net::IpAddr>().unwrap()))
             .body(Bytes::from(body.to_string()))
             .unwrap();
         let response = self.app.handle(request).await;
@@ -179,7 +179,7 @@ async fn upkeep_is_done_again_and_again() {
     let general = "general".parse().unwrap();
     let long_ago = replica.clock.now() - Duration::from_secs(10 * 24 * 60 * 60);
     let soon = Duration::from_millis(2);
-    let intervals = Intervals { usage: soon, due: soon };
+    let intervals = Intervals { usage: soon, due: soon, trail: soon };
     let (stopping, stopped) = watch::channel(());
     let uses = async {
         for round in 1..=3 {

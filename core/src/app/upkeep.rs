@@ -2,13 +2,14 @@
 //! whose time has come, and destroys versions whose waiting period is over. Any replica may do each; the store lets one.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::app::Shared;
-use crate::audit::{AuditUnavailable, Outcome, Permit, Record};
+use crate::audit::{AuditUnavailable, CheckpointError, Outcome, Permit, Record};
 use crate::contexts::{Destruction, StoredVersion, next_version};
 use crate::crypto::{self, KeyVersion, Purpose};
 use crate::keyring::{self, MissingKek, ROTATE_AT};
@@ -30,6 +31,8 @@ pub(super) enum UpkeepError {
     #[error(transparent)]
     Audit(#[from] AuditUnavailable),
     #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
     Keyring(#[from] keyring::Error),
     #[error("a key could not be made: {0}")]
     Crypto(#[from] crypto::Error),
@@ -40,10 +43,12 @@ pub(super) enum UpkeepError {
 pub(super) struct Intervals {
     pub(super) usage: Duration,
     pub(super) due: Duration,
+    pub(super) trail: Duration,
 }
 
 impl Intervals {
-    pub(super) const SERVING: Self = Self { usage: Duration::from_secs(10), due: Duration::from_secs(15) };
+    pub(super) const SERVING: Self =
+        Self { usage: Duration::from_secs(10), due: Duration::from_secs(15), trail: Duration::from_secs(15) };
 }
 
 impl<S: Store> Shared<S> {
@@ -51,12 +56,15 @@ impl<S: Store> Shared<S> {
     pub(super) async fn upkeep(&self, intervals: Intervals, mut stopped: watch::Receiver<()>) {
         let mut usage = ticks(intervals.usage);
         let mut due = ticks(intervals.due);
+        let mut trail = ticks(intervals.trail);
+        let mut looked_at_days = None;
         let mut failing = HashSet::new();
         loop {
             let (chore, result) = tokio::select! {
                 _ = stopped.changed() => break,
                 _ = usage.tick() => ("usage", self.keyring.record_usage().await.map_err(UpkeepError::from)),
                 _ = due.tick() => ("due", self.do_what_is_due().await),
+                _ = trail.tick() => ("audit trail", self.keep_trail(&mut looked_at_days).await),
                 () = self.keyring.worn() => ("due", self.rotate_due().await),
             };
             match result {
@@ -72,10 +80,6 @@ impl<S: Store> Shared<S> {
             let error = causes(&error);
             tracing::warn!(%error, "how often keys were used in the last seconds was not written down");
         }
-        if let Err(error) = self.store.remove_replica(self.replica.id).await {
-            let error = causes(&error);
-            tracing::warn!(%error, "the other replicas were not told of this one's end; they notice within seconds");
-        }
     }
 
     /// Says for ever that this replica is there. Apart from all else, as one that is silent is taken for dead.
@@ -83,13 +87,17 @@ impl<S: Store> Shared<S> {
         let mut ticks = ticks(HEARTBEAT_INTERVAL);
         loop {
             ticks.tick().await;
-            // That the database does not answer is noticed, and said, by the poll.
-            if let Ok(now) = self.store.heartbeat(&self.replica).await {
-                let _ = self.store.prune_replicas(now - REMEMBERED).await;
-                let _ = self.store.prune_revoked_tokens(now).await;
-                let _ = self.store.prune_families(now).await;
-                self.count_replicas().await;
-            }
+            let begun = self.time.begin();
+            let Ok(now) = self.store.heartbeat(&self.replica).await else {
+                // That the database does not answer is noticed, and said, by the poll.
+                self.silent_at.store(self.clock.monotonic().as_micros() + 1, Ordering::Release);
+                continue;
+            };
+            self.time.measured(begun, now);
+            let _ = self.store.prune_replicas(now - REMEMBERED).await;
+            let _ = self.store.prune_revoked_tokens(now).await;
+            let _ = self.store.prune_families(now).await;
+            self.count_replicas().await;
         }
     }
 

@@ -15,14 +15,14 @@ const ANSWER_TIMES: [f64; 10] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 
 /// What limits decided.
 pub(super) struct Counters {
     requests: Family<Labels, Counter>,
-    /// Decided by this replica alone, though they are to be shared.
-    local: Family<[(&'static str, &'static str); 1], Counter>,
     /// Of `requests`, by dimension and outcome: found without a lock.
     decided: [[Counter; OUTCOMES.len()]; DimensionKind::ALL.len()],
 }
 
 /// How Redis does, and what is done without it.
 pub(super) struct RedisCounters {
+    /// Decided by this replica alone, though they are to be shared.
+    local: Family<[(&'static str, &'static str); 1], Counter>,
     /// Tokens that were leased and are neither used nor expired.
     pub(super) lease_tokens: Gauge,
     /// Times at which Redis had lost the buckets.
@@ -54,14 +54,12 @@ impl Counters {
         let decided = DimensionKind::ALL.map(|kind| {
             OUTCOMES.map(|outcome| requests.get_or_create_owned(&Labels { dimension: kind.name(), outcome }))
         });
-        Self { requests, local: Family::default(), decided }
+        Self { requests, decided }
     }
 
     pub(super) fn register(&self, registry: &mut Registry) {
         let help = "Requests that a limit of the dimension admitted, refused, or would have refused";
         registry.register("limit_requests", help, self.requests.clone());
-        let help = "Requests that this replica limited on its own, as Redis was not used";
-        registry.register("limit_local_requests", help, self.local.clone());
     }
 
     /// Counts a request once in each of its dimensions or, if it was refused, in the one that refused it.
@@ -85,17 +83,6 @@ impl Counters {
         }
     }
 
-    /// Counts a request that this replica decided alone once in each of its dimensions.
-    pub(super) fn count_local(&self, wanted: &[Wanted]) {
-        for (place, one) in wanted.iter().enumerate() {
-            let kind = one.bucket.dimension.kind();
-            // The windows of a policy are one limit.
-            if wanted[..place].iter().all(|other| other.bucket.dimension.kind() != kind) {
-                self.local.get_or_create(&[("dimension", kind.name())]).inc();
-            }
-        }
-    }
-
     fn inc(&self, kind: DimensionKind, outcome: Outcome) {
         self.decided[kind as usize][outcome as usize].inc();
     }
@@ -104,12 +91,16 @@ impl Counters {
 impl RedisCounters {
     pub(super) fn new() -> Self {
         let this = Self {
+            local: Family::default(),
             lease_tokens: Gauge::default(),
             losses: Counter::default(),
             answers: Histogram::new(ANSWER_TIMES),
             up: Gauge::default(),
             transitions: Family::default(),
         };
+        for kind in DimensionKind::ALL {
+            drop(this.local.get_or_create(&[("dimension", kind.name())]));
+        }
         for to in ["up", "down"] {
             drop(this.transitions.get_or_create(&[("to", to)]));
         }
@@ -117,6 +108,8 @@ impl RedisCounters {
     }
 
     pub(super) fn register(&self, registry: &mut Registry) {
+        let help = "Requests that this replica limited on its own, as Redis was not used";
+        registry.register("limit_local_requests", help, self.local.clone());
         let help = "Tokens that this replica has leased and neither used nor lost";
         registry.register("limit_lease_tokens", help, self.lease_tokens.clone());
         let help = "Time from asking Redis for tokens to its answer, or to giving up";
@@ -126,6 +119,17 @@ impl RedisCounters {
         registry.register("redis_transitions", help, self.transitions.clone());
         let help = "How often Redis had lost its state";
         registry.register("redis_state_losses", help, self.losses.clone());
+    }
+
+    /// Counts a request that this replica decided alone once in each of its dimensions.
+    pub(super) fn count_local(&self, wanted: &[Wanted]) {
+        for (place, one) in wanted.iter().enumerate() {
+            let kind = one.bucket.dimension.kind();
+            // The windows of a policy are one limit.
+            if wanted[..place].iter().all(|other| other.bucket.dimension.kind() != kind) {
+                self.local.get_or_create(&[("dimension", kind.name())]).inc();
+            }
+        }
     }
 
     pub(super) fn answered(&self, after: Duration) {
@@ -178,7 +182,7 @@ mod tests {
         counters.count(&all, Err(&refused));
         counters.count(&all, Err(&refused));
         counters.count(&all, Err(&NotTaken::Unavailable));
-        counters.count_local(&all);
+        redis.count_local(&all);
         redis.went_down();
         redis.went_up();
         redis.went_down();

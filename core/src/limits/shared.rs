@@ -6,6 +6,7 @@ mod key;
 mod leases;
 mod link;
 mod nodes;
+mod ping;
 mod refill;
 mod refusals;
 mod scan;
@@ -158,6 +159,13 @@ impl SharedBuckets {
     /// Why limits are not shared at the moment, if so, and whether requests are refused for it.
     pub(super) fn trouble(&self) -> Option<OnRedisFailure> {
         (!self.link.is_up()).then_some(self.policy)
+    }
+
+    /// Counts a request that was decided, if that was without Redis.
+    pub(super) fn note(&self, wanted: &[Wanted]) {
+        if !self.link.is_up() {
+            self.counters.count_local(wanted);
+        }
     }
 
     /// How many replicas were last known to be alive.

@@ -6,6 +6,7 @@ use super::{format, require_context, signing_key};
 use crate::crypto::KeyId;
 use crate::limits::Cost;
 use crate::store::Store;
+use crate::telemetry::traces;
 
 /// What to sign, and with which key.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -61,7 +62,7 @@ pub(in crate::api) async fn sign<S: Store>(call: &mut Call<'_, S>, body: &[u8]) 
     call.charge(Some(key.context()), Cost::ONE).await?;
     let message = request.message.decode("message")?;
     let signing = key.key().ok_or(Error::SigningKeyDisabled)?;
-    let signature = signing.sign(&message, format, &key.id().to_string())?;
+    let signature = traces::crypto(|| signing.sign(&message, format, &key.id().to_string()))?;
     key.count_signature();
     call.facts.bytes = message.len() as u64;
     Ok(reply(&SignReply {

@@ -8,6 +8,7 @@ use crate::crypto::sign::PublicKey;
 use crate::crypto::{self, SignatureFormat};
 use crate::limits::Cost;
 use crate::store::Store;
+use crate::telemetry::traces;
 
 /// A signature, and what it is to be one of.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -118,7 +119,7 @@ fn is_valid<S: Store>(
     };
     let message = request.message.decode("message")?;
     call.facts.bytes = message.len() as u64;
-    match key.verify(&message, signature, format) {
+    match traces::crypto(|| key.verify(&message, signature, format)) {
         Ok(()) => Ok(true),
         Err(crypto::Error::AuthenticationFailed) => Ok(false),
         Err(crypto::Error::Malformed(reason)) if format == SignatureFormat::Jws => {

@@ -1,16 +1,16 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
-use super::StreamError;
-use crate::api::{Error, code};
-use crate::audit::{Outcome, Permit, Record};
+use super::{Report, StreamError};
+use crate::api::Error;
+use crate::audit::{Permit, Record};
 use crate::crypto::stream::{Decryptor, Encryptor, HEADER_LEN, Rewrapper};
 use crate::crypto::{self, VersionKeys};
 use crate::keyring::LoadedKey;
-
-/// The outcome of a stream that nobody read to its end.
-const CLIENT_GONE: &str = "client_gone";
+use crate::telemetry::Metrics;
 
 /// A body on its way through a cipher.
 pub(super) struct Transfer {
@@ -21,7 +21,7 @@ pub(super) struct Transfer {
     out: Vec<u8>,
     /// Bytes of plaintext that went in or came out.
     plaintext: u64,
-    report: Option<Report>,
+    report: Report,
 }
 
 enum Cipher {
@@ -58,12 +58,12 @@ impl Cipher {
 
 impl Transfer {
     pub(super) fn new(body: BoxStream<'static, Result<Bytes, StreamError>>) -> Self {
-        Self { body, cipher: None, out: Vec::new(), plaintext: 0, report: None }
+        Self { body, cipher: None, out: Vec::new(), plaintext: 0, report: Report::default() }
     }
 
     /// Writes `record` to the audit trail when it ends, however it ends.
-    pub(super) fn reporting(mut self, permit: Permit, record: Record) -> Self {
-        self.report = Some(Report { permit, record });
+    pub(super) fn reporting(mut self, permit: Permit, record: Record, metrics: Arc<Metrics>) -> Self {
+        self.report = Report::new(permit, record, Some(metrics));
         self
     }
 
@@ -131,39 +131,18 @@ impl Transfer {
     /// The next piece of the reply.
     pub(super) async fn next(mut self) -> Result<Option<(Bytes, Self)>, StreamError> {
         if let Err(error) = self.fill().await {
-            self.report_failure(code(&error.clone().into_error()));
+            self.report.failed(&error, tell(self.plaintext));
             return Err(error);
         }
-        if self.cipher.is_none()
-            && let Some(Report { permit, mut record }) = self.report.take()
-        {
+        if self.cipher.is_none() {
             // Before the last piece leaves, so that with a strict audit no complete reply is unrecorded.
-            record.bytes = self.plaintext;
-            let request_id = record.request_id.clone();
-            if permit.record(record).await.is_err() {
-                tracing::error!(request_id, "a stream was not recorded in the audit trail and is cut");
-                return Err(StreamError::Audit);
-            }
+            self.report.done(tell(self.plaintext)).await?;
         }
         if self.out.is_empty() {
             return Ok(None);
         }
         let piece = Bytes::from(std::mem::take(&mut self.out));
         Ok(Some((piece, self)))
-    }
-
-    fn report_failure(&mut self, code: &'static str) {
-        if let Some(Report { permit, mut record }) = self.report.take() {
-            tracing::info!(
-                request_id = record.request_id,
-                code,
-                bytes = self.plaintext,
-                "a stream broke off"
-            );
-            record.bytes = self.plaintext;
-            record.outcome = Outcome::Failure(code);
-            permit.record_later(record);
-        }
     }
 
     /// Passes body through the cipher until something comes out or the cipher is finished.
@@ -183,14 +162,13 @@ impl Transfer {
     }
 }
 
-/// The audit record of a stream, written when it ends, however it ends.
-struct Report {
-    permit: Permit,
-    record: Record,
+/// Writes down how much plaintext it was.
+fn tell(plaintext: u64) -> impl FnOnce(&mut Record) {
+    move |record| record.bytes = plaintext
 }
 
 impl Drop for Transfer {
     fn drop(&mut self) {
-        self.report_failure(CLIENT_GONE);
+        self.report.client_gone(tell(self.plaintext));
     }
 }

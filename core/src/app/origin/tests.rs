@@ -16,7 +16,7 @@ fn headers(name: &'static str, lines: &[impl AsRef<[u8]>]) -> HeaderMap {
 }
 
 fn client(header: ForwardedHeader, peer: &str, headers: &HeaderMap) -> String {
-    proxies(header).client(Origin { peer: peer.parse().unwrap() }, headers).to_string()
+    proxies(header).client(peer.parse().unwrap(), headers).to_string()
 }
 
 /// `X-Forwarded-For` as `Forwarded`: a bracket or a port must be quoted, and so may be anything else.
@@ -81,7 +81,7 @@ fn so_many_proxies_are_believed_and_no_more() {
 fn a_proxy_of_the_operators_own_that_is_not_trusted_is_told_of() {
     let told = |peer: &str, headers: &HeaderMap| {
         let proxies = proxies(ForwardedHeader::XForwardedFor);
-        proxies.client(Origin { peer: peer.parse().unwrap() }, headers);
+        proxies.client(peer.parse().unwrap(), headers);
         proxies.told.into_inner()
     };
     let (plain, standard) = (headers(X_FORWARDED_FOR, &["x"]), headers(FORWARDED, &["x"]));
