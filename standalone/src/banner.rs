@@ -13,7 +13,8 @@ pub(crate) fn print(config: &Config, address: SocketAddr) {
     };
     let DatabaseUrl::Sqlite(file) = &config.database.url else { return };
     if pretty {
-        let text = text(&file.display().to_string(), &command(), local(address));
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        let text = text(&file.display().to_string(), &command(), scheme, local(address));
         // A closed terminal is no reason to stop.
         let _ = std::io::stderr().lock().write_all(text.as_bytes());
     }
@@ -41,13 +42,13 @@ fn local(address: SocketAddr) -> SocketAddr {
     }
 }
 
-fn text(file: &str, token: &str, address: SocketAddr) -> String {
+fn text(file: &str, token: &str, scheme: &str, address: SocketAddr) -> String {
     format!(
         r#"
-  CryptoServe {version} on http://{address}
+  CryptoServe {version} on {scheme}://{address}
 
   Data and secrets   beside {file}: `cryptoserve backup` copies the data; keep the secrets elsewhere
-  Documentation      http://{address}/docs
+  Documentation      {scheme}://{address}/docs
 
   Get a token, in another terminal:
 
@@ -55,7 +56,7 @@ fn text(file: &str, token: &str, address: SocketAddr) -> String {
 
   Encrypt:
 
-    curl -s http://{address}/api/v1/crypto/encrypt -H "Authorization: Bearer $TOKEN" \
+    curl -s {scheme}://{address}/api/v1/crypto/encrypt -H "Authorization: Bearer $TOKEN" \
       -d '{{"context": "user-pii", "plaintext": "'$(printf hello | base64)'"}}'
 
 "#,

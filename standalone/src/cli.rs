@@ -8,11 +8,13 @@ use cryptoserve_core::auth::{ContextGrant, Role};
 use cryptoserve_core::config::{ConfigError, parse_duration};
 use cryptoserve_core::name::Name;
 
+mod audit;
 mod recovery;
 mod rewrap_keys;
 mod transfer;
 
 use crate::client::ServerUrl;
+pub(crate) use audit::{Anchor, AuditCommand, ExportArgs, VerifyArgs};
 pub(crate) use recovery::{BackupArgs, DoctorArgs, RestoreArgs};
 pub(crate) use rewrap_keys::RewrapKeysArgs;
 pub(crate) use transfer::{DecryptArgs, EncryptArgs, TransferArgs};
@@ -97,8 +99,11 @@ pub(crate) enum Command {
     Backup(BackupArgs),
     /// Put a backup of the embedded store in place, on a machine that has none
     Restore(RestoreArgs),
-    /// Make a restored database fit to serve, before it does
+    /// Look whether a deployment is as it should be, and say what to do
     Doctor(DoctorArgs),
+    /// Verify and export the audit trail
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Print a script that completes this command in a shell
     #[command(
         after_help = "Example:\n  cryptoserve completions bash > ~/.local/share/bash-completion/completions/cryptoserve"

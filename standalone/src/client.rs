@@ -1,6 +1,5 @@
 //! The HTTP client of the commands: one connection, one request.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, Uri, header};
@@ -16,10 +15,12 @@ use url::Url;
 mod half_open;
 mod refusal;
 mod server_url;
+mod trust;
 
 use half_open::HalfOpen;
 pub(crate) use refusal::Refusal;
 pub(crate) use server_url::{InvalidServerUrl, ServerUrl};
+pub(crate) use trust::Trust;
 
 /// For all addresses of the server together, and for TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,7 +49,21 @@ pub(crate) enum Error {
 
 /// Sends `request`, whose URI is replaced by `url`, on a connection of its own. The reply may come while the request's
 /// body is still being sent, and both go on at the same time.
-pub(crate) async fn send<B>(url: &Url, mut request: Request<B>) -> Result<Response<Incoming>, Error>
+pub(crate) async fn send<B>(url: &Url, request: Request<B>) -> Result<Response<Incoming>, Error>
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    send_to(url, Trust::Authorities, request).await
+}
+
+/// As [`send`], to a server whose certificate is checked as `trust` says.
+pub(crate) async fn send_to<B>(
+    url: &Url,
+    trust: Trust,
+    mut request: Request<B>,
+) -> Result<Response<Incoming>, Error>
 where
     B: Body + Send + Unpin + 'static,
     B::Data: Send,
@@ -63,10 +78,8 @@ where
     let address: Uri = url.as_str().parse().expect("a parsed URL is a valid URI");
     let http = http_connector();
     if url.scheme() == "https" {
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
         let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(Arc::new(provider))
-            .map_err(Error::Authorities)?
+            .with_tls_config(trust.client_config().map_err(Error::Authorities)?)
             .https_only()
             .enable_http1()
             .wrap_connector(http);

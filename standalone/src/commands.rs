@@ -1,5 +1,6 @@
 //! What the command does, one file for each subcommand.
 
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod completions;
 pub(crate) mod doctor;

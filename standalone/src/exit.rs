@@ -4,6 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use cryptoserve_core::app::SetupError;
+use cryptoserve_core::audit::KeysError;
 use cryptoserve_core::backup::BackupError;
 use cryptoserve_core::config::ConfigError;
 use cryptoserve_core::data_dir::DataDirError;
@@ -16,6 +17,8 @@ use crate::commands::transfer;
 /// Bad configuration or usage.
 const CONFIGURATION: u8 = ConfigError::EXIT_CODE;
 const FAILED: u8 = 1;
+/// Whether something is as it should be could not be found out.
+const INCONCLUSIVE: u8 = 2;
 
 /// Why the process ends, and with which exit code.
 #[derive(Debug)]
@@ -33,6 +36,11 @@ impl Failure {
     /// Something must be configured or called otherwise.
     pub(crate) fn configuration(message: impl fmt::Display) -> Self {
         Self { code: CONFIGURATION, message: message.to_string() }
+    }
+
+    /// The same, where a failure must not be taken for a finding.
+    pub(crate) fn inconclusive(self) -> Self {
+        Self { code: if self.code == FAILED { INCONCLUSIVE } else { self.code }, ..self }
     }
 
     /// For the end of `main`.
@@ -77,6 +85,12 @@ impl From<SetupError> for Failure {
             SetupError::MissingKek(missing) => Self::configuration(missing),
             other => Self::failed(causes(&other)),
         }
+    }
+}
+
+impl From<KeysError> for Failure {
+    fn from(error: KeysError) -> Self {
+        SetupError::from(error).into()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The HTTP/1.1 server: connections in, replies of the application out.
+//! The HTTP/1.1 server: connections in, with TLS or without, replies of the application out.
 //!
 //! Whatever a client sends or fails to send ends in an answer or a closed connection within bounded time and memory:
 //! the number of connections, the size and time of heads and bodies, and all bodies together have limits.
@@ -11,21 +11,27 @@ mod listener;
 mod reply;
 mod room;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cryptoserve_core::app::App;
 use cryptoserve_core::config;
 use cryptoserve_core::store::Store;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 pub(crate) use listener::{accept, raise_file_limit};
 use room::Room;
 
+use crate::tls::Tls;
+
 /// Refused connections at once that are closed with care; the rest may not get to read why.
 const MOST_REFUSED: usize = 32;
+
+/// How long connections get to say that they were cut.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What one connection may use.
 #[derive(Clone)]
@@ -48,6 +54,25 @@ impl Limits {
     }
 }
 
+/// What connections are told of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Serving,
+    /// The next reply on a connection is its last.
+    Draining,
+    /// What is not done now never will be.
+    Over,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// Nobody waits for anything.
+    Finished,
+    /// In the middle of a request.
+    Cut,
+}
+
 /// How a server ended.
 pub(crate) struct Drained {
     /// Connections that were still busy when the time was over.
@@ -59,6 +84,7 @@ pub(crate) struct Drained {
 pub(crate) async fn run<S: Store>(
     app: App<S>,
     listener: TcpListener,
+    tls: Option<Tls>,
     config: &config::Server,
     most_connections: usize,
     stop: impl Future<Output = ()>,
@@ -66,8 +92,33 @@ pub(crate) async fn run<S: Store>(
     let limits = Limits::new(config);
     let slots = Arc::new(Semaphore::new(most_connections));
     let refused = Arc::new(Semaphore::new(MOST_REFUSED));
-    let (drain, draining) = watch::channel(());
+    let (phase, watched) = watch::channel(Phase::Serving);
     let mut connections = JoinSet::new();
+    let take = |(stream, peer): (TcpStream, SocketAddr), connections: &mut JoinSet<Ended>| match slots
+        .clone()
+        .try_acquire_owned()
+    {
+        Ok(slot) => {
+            let (app, tls, limits, watched) = (app.clone(), tls.clone(), limits.clone(), watched.clone());
+            connections.spawn(async move {
+                let ended = connection::begin(app, stream, peer, tls, limits, watched).await;
+                drop(slot);
+                ended
+            });
+        }
+        // Without a handshake there is nothing to say it in.
+        Err(_) if tls.is_some() => drop(stream),
+        Err(_) => {
+            listener::refuse(&stream);
+            if let Ok(slot) = refused.clone().try_acquire_owned() {
+                connections.spawn(async move {
+                    closing::close(stream).await;
+                    drop(slot);
+                    Ended::Finished
+                });
+            }
+        }
+    };
 
     let draining_app = app.clone();
     let delay = async move {
@@ -81,32 +132,29 @@ pub(crate) async fn run<S: Store>(
         tokio::select! {
             () = &mut delay => break,
             Some(_) = connections.join_next() => {}
-            (stream, peer) = accept(&listener) => match slots.clone().try_acquire_owned() {
-                Ok(slot) => {
-                    let (app, limits, draining) = (app.clone(), limits.clone(), draining.clone());
-                    connections.spawn(async move {
-                        connection::serve(app, stream, peer, limits, draining).await;
-                        drop(slot);
-                    });
-                }
-                Err(_) => {
-                    listener::refuse(&stream);
-                    if let Ok(slot) = refused.clone().try_acquire_owned() {
-                        connections.spawn(async move {
-                            closing::close(stream).await;
-                            drop(slot);
-                        });
-                    }
-                }
-            },
+            accepted = accept(&listener) => take(accepted, &mut connections),
         }
     }
-    drop(listener);
+    // Whoever is connected, as far as it knows, gets an answer.
+    for accepted in listener::waiting(listener) {
+        take(accepted, &mut connections);
+    }
     drop(app);
-    let _ = drain.send(());
+    phase.send_replace(Phase::Draining);
     let finished = async { while connections.join_next().await.is_some() {} };
     let in_time = tokio::time::timeout(config.shutdown_timeout, finished).await.is_ok();
-    let cut = if in_time { 0 } else { connections.len() };
+    if in_time {
+        return Drained { cut: 0 };
+    }
+    phase.send_replace(Phase::Over);
+    let mut cut = 0;
+    let counted = async {
+        while let Some(ended) = connections.join_next().await {
+            cut += usize::from(matches!(ended, Ok(Ended::Cut)));
+        }
+    };
+    // Those that are left are being closed with care, and nobody waits for anything.
+    let _ = tokio::time::timeout(LAST_WORDS, counted).await;
     connections.shutdown().await;
     Drained { cut }
 }

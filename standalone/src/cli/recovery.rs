@@ -63,9 +63,15 @@ pub(crate) struct RestoreArgs {
 
 const DOCTOR_HELP: &str = "\
 Examples:
+  cryptoserve doctor
+  cryptoserve doctor --replicas 6 --json              before six replicas run
   cryptoserve doctor --after-restore --dry-run        says what would be done
   cryptoserve doctor --after-restore
   cryptoserve doctor --after-restore --destructions destroyed.ndjson
+
+Without --after-restore it changes nothing. It reads the server's configuration, asks the database
+and Redis, beside servers that run, and says of each thing whether it is ok, worth a warning, or an
+error, and what to do. Errors make the exit code 1.
 
 A restored database knows nothing of what came after its backup. Before anything serves it, this
   - gives every identity a new token epoch, so that every token issued before is refused, also
@@ -90,12 +96,18 @@ right. Each run ends all tokens anew, and rotates once more.
 #[command(after_help = [DOCTOR_HELP, super::EXIT_CODES].concat())]
 pub(crate) struct DoctorArgs {
     /// Make a restored database fit to serve
-    #[arg(long, required = true)]
-    after_restore: bool,
+    #[arg(long)]
+    pub(crate) after_restore: bool,
+    /// How many replicas are to run [default: those that do]
+    #[arg(long, value_name = "COUNT", conflicts_with = "after_restore", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) replicas: Option<u32>,
+    /// Print what was found as JSON
+    #[arg(long, conflicts_with = "after_restore")]
+    pub(crate) json: bool,
     /// What was destroyed since the backup; may be given more than once
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "after_restore")]
     pub(crate) destructions: Vec<PathBuf>,
     /// Only say what would be done
-    #[arg(long)]
+    #[arg(long, requires = "after_restore")]
     pub(crate) dry_run: bool,
 }

@@ -47,6 +47,32 @@ fn a_token_is_for_one_holder() {
 }
 
 #[test]
+fn an_anchor_is_given_or_in_a_file() {
+    let of = |anchor: &str| -> Result<Vec<Anchor>, ErrorKind> {
+        match parse(&["audit", "verify", "--anchor", anchor])? {
+            Command::Audit(AuditCommand::Verify(args)) => Ok(args.anchor),
+            other => panic!("{other:?}"),
+        }
+    };
+    let hash = "ab".repeat(32);
+    assert!(matches!(&of(&format!("7:{hash}")).unwrap()[..], [Anchor::Given(anchors)] if anchors.len() == 1));
+    for file in ["server.log", "./7", "C:log"] {
+        assert!(
+            matches!(&of(file).unwrap()[..], [Anchor::File(path)] if path.to_str() == Some(file)),
+            "{file}"
+        );
+    }
+    assert_eq!(of("7:abc").unwrap_err(), ErrorKind::ValueValidation, "no file is meant");
+    assert_eq!(parse(&["audit"]).unwrap_err(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
+    for wrong in [["--from", "yesterday"], ["--identity-id", "me"], ["--key-version", "x"]] {
+        assert_eq!(
+            parse(&[&["audit", "export"], &wrong[..]].concat()).unwrap_err(),
+            ErrorKind::ValueValidation
+        );
+    }
+}
+
+#[test]
 fn a_tokens_contexts_are_a_list_or_all() {
     let of = |text: &str| token(&["--contexts", text]).map(|args| args.contexts.map(|all| all.to_string()));
     assert_eq!(token(&[]).map(|args| args.contexts), Ok(None));
@@ -104,9 +130,14 @@ fn backups_name_their_directory_and_the_doctor_its_reason() {
         matches!(parse(&["backup", "--to", "b", "--with-secrets"]), Ok(Command::Backup(args)) if args.with_secrets)
     );
     assert!(matches!(parse(&["restore", "--from", "b"]), Ok(Command::Restore(_))));
-    for missing in ["backup", "restore", "doctor"] {
+    for missing in ["backup", "restore"] {
         assert!(matches!(parse(&[missing]), Err(ErrorKind::MissingRequiredArgument)), "{missing}");
     }
+    assert!(
+        matches!(parse(&["doctor", "--json", "--replicas", "3"]), Ok(Command::Doctor(args)) if !args.after_restore)
+    );
+    assert!(matches!(parse(&["doctor", "--dry-run"]), Err(ErrorKind::MissingRequiredArgument)));
+    assert!(matches!(parse(&["doctor", "--after-restore", "--json"]), Err(ErrorKind::ArgumentConflict)));
     let lists = ["doctor", "--after-restore", "--destructions", "a", "--destructions", "b", "--dry-run"];
     assert!(
         matches!(parse(&lists), Ok(Command::Doctor(args)) if args.destructions.len() == 2 && args.dry_run)

@@ -10,7 +10,7 @@ use http_body_util::Empty;
 use url::Url;
 
 use crate::cli::HealthcheckArgs;
-use crate::client::{self, Refusal};
+use crate::client::{self, Refusal, Trust};
 
 /// For everything together; shorter than a container runtime waits before it tries again.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -34,17 +34,21 @@ pub(crate) enum Unhealthy {
 
 /// Asks the server that `args`, or else BIND_ADDR, names.
 pub(crate) async fn run(args: HealthcheckArgs) -> Result<(), Unhealthy> {
-    let url = match args.url {
-        Some(url) => url.as_url().clone(),
+    let (url, trust) = match args.url {
+        Some(url) => (url.as_url().clone(), Trust::Authorities),
         // Not the whole configuration: a mistake in it is the server's to report, and secrets are not needed here.
-        None => local_url(std::env::var("BIND_ADDR").ok().as_deref())?,
+        None => {
+            let tls = std::env::var_os("TLS_CERT_FILE").is_some_and(|path| !path.is_empty());
+            // Its certificate names it as others know it, and it is told no secret.
+            (local_url(std::env::var("BIND_ADDR").ok().as_deref(), tls)?, Trust::Anyone)
+        }
     };
-    check(&url, TIMEOUT).await
+    check(&url, trust, TIMEOUT).await
 }
 
-async fn check(url: &Url, timeout: Duration) -> Result<(), Unhealthy> {
+async fn check(url: &Url, trust: Trust, timeout: Duration) -> Result<(), Unhealthy> {
     let asked = async {
-        let response = client::send(url, Request::new(Empty::<Bytes>::new())).await?;
+        let response = client::send_to(url, trust, Request::new(Empty::<Bytes>::new())).await?;
         match response.status() {
             StatusCode::OK => Ok(()),
             _ => Err(Unhealthy::Refused(Refusal::read(response).await)),
@@ -53,8 +57,8 @@ async fn check(url: &Url, timeout: Duration) -> Result<(), Unhealthy> {
     tokio::time::timeout(timeout, asked).await.unwrap_or(Err(Unhealthy::Timeout))
 }
 
-/// Where a server with this BIND_ADDR answers on this machine.
-fn local_url(bind_addr: Option<&str>) -> Result<Url, Unhealthy> {
+/// Where a server with this BIND_ADDR answers on this machine, with TLS or without.
+fn local_url(bind_addr: Option<&str>, tls: bool) -> Result<Url, Unhealthy> {
     let mut address: SocketAddr = match bind_addr.map(str::trim).filter(|text| !text.is_empty()) {
         Some(text) => text.parse().map_err(|_| Unhealthy::BindAddr)?,
         None => DEFAULT_BIND_ADDR,
@@ -63,7 +67,8 @@ fn local_url(bind_addr: Option<&str>) -> Result<Url, Unhealthy> {
         // A listener on [::] takes IPv4 too.
         address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
-    format!("http://{address}/health/ready").parse().map_err(|_| Unhealthy::BindAddr)
+    let scheme = if tls { "https" } else { "http" };
+    format!("{scheme}://{address}/health/ready").parse().map_err(|_| Unhealthy::BindAddr)
 }
 
 #[cfg(test)]
@@ -73,7 +78,7 @@ mod tests {
 
     #[test]
     fn the_server_is_asked_where_it_listens_on_this_machine() {
-        let of = |bind_addr| local_url(bind_addr).map(String::from);
+        let of = |bind_addr| local_url(bind_addr, false).map(String::from);
         for (bind_addr, url) in [
             (None, "http://127.0.0.1:8003/health/ready"),
             (Some(""), "http://127.0.0.1:8003/health/ready"),
@@ -85,6 +90,8 @@ mod tests {
             assert_eq!(of(bind_addr).expect("a URL"), url);
         }
         assert!(matches!(of(Some("localhost")), Err(Unhealthy::BindAddr)));
+        let tls = local_url(Some("[::1]:9"), true).map(String::from);
+        assert_eq!(tls.expect("a URL"), "https://[::1]:9/health/ready");
     }
 
     #[tokio::test]
@@ -92,7 +99,7 @@ mod tests {
         let ask = async |reply: &str| {
             let server = test_server::reply_and_close(reply.into()).await;
             let timeout = Duration::from_secs(60);
-            check(server.as_url(), timeout).await.map_err(|error| error.to_string())
+            check(server.as_url(), Trust::Authorities, timeout).await.map_err(|error| error.to_string())
         };
         assert_eq!(ask("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await, Ok(()));
         let draining = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 41\r\n\r\n\
@@ -110,7 +117,7 @@ mod tests {
             drop(stream);
         })
         .await;
-        let result = check(server.as_url(), Duration::from_millis(20)).await;
+        let result = check(server.as_url(), Trust::Authorities, Duration::from_millis(20)).await;
         assert!(matches!(result, Err(Unhealthy::Timeout)), "{result:?}");
     }
 }

@@ -6,7 +6,7 @@ mod progress;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
-use cryptoserve_core::audit::{Outcome, Record};
+use cryptoserve_core::audit::{ChainWriter, Outcome, Record};
 use cryptoserve_core::clock::Clock;
 use cryptoserve_core::config::Config;
 use cryptoserve_core::crypto::KekId;
@@ -68,9 +68,10 @@ impl Change {
     async fn change<S: Store>(&self, store: &S, keks: &Keks) -> Result<(), Failure> {
         let to = self.to;
         let change = KeyChange::prepare(store, keks, to).await?;
+        let mut trail = ChainWriter::for_command(store, keks, &self.instance, &self.clock).await?;
         let activated = change.activate(self.clock.now()).await?;
         if activated {
-            store.append_audit(&[self.record(format!("{to} is the active master key"), 1, 0)]).await?;
+            trail.append(vec![self.record(format!("{to} is the active master key"), 1, 0)]).await?;
             say(format_args!("{to} is the active master key now: new keys are wrapped under it.\n"))?;
         } else {
             say(format_args!("{to} is the active master key already.\n"))?;
@@ -80,11 +81,11 @@ impl Change {
         let Rewrapped { keys, failed } = &rewrapped;
         if *keys > 0 || !failed.is_empty() {
             let detail = format!("{keys} keys rewrapped under master key {to}, {} failed", failed.len());
-            store
-                .append_audit(&[self.record(detail, keys + failed.len() as u64, failed.len() as u64)])
-                .await?;
+            let record = self.record(detail, keys + failed.len() as u64, failed.len() as u64);
+            trail.append(vec![record]).await?;
             say(format_args!("{keys} keys were rewrapped.\n"))?;
         }
+        trail.end().await?;
         match change.left().await? {
             0 => {
                 let nothing = if activated || *keys > 0 { "" } else { "Nothing was left to do. " };

@@ -6,6 +6,7 @@ use cryptoserve_core::clock::Clock;
 use cryptoserve_core::config::{Config, Secrets};
 use cryptoserve_core::keyring::Keks;
 use cryptoserve_core::store::Store;
+use cryptoserve_core::telemetry::{self, Traces};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -13,20 +14,32 @@ use tokio::sync::oneshot;
 use crate::banner;
 use crate::deployment::{Opened, WithStore};
 use crate::exit::Failure;
+use crate::reload::{Reload, follow_log_level, tell_dropped_lines};
+use crate::tls::{self, Tls};
 use crate::{metrics, server};
 
 /// Longest wait for the audit queue to be written once the requests are done.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Longest wait for the log after a second signal.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
+/// The way to a collector, if there is one.
+pub(crate) fn traces(config: &Config) -> Result<Option<Traces>, Failure> {
+    let start = |tracing| Traces::start(tracing, &config.server.instance_id).map_err(Failure::configuration);
+    config.tracing.as_ref().map(start).transpose()
+}
+
 /// Runs the server until it is told to stop.
 pub(crate) async fn serve(config: Config) -> Result<(), Failure> {
+    let tls = config.tls.as_ref().map(|tls| tls::Files::read(tls, Clock::system())).transpose()?;
     let opened = Opened::for_server(&config)?;
     // What comes of one that is set is said once it has been tried.
     if config.redis.url.is_none() {
         tracing::info!("REDIS_URL is not set: rate limits are kept in this process");
     }
     let secrets = opened.secrets.clone();
-    let result = opened.with_store(&config, Serve { config: &config, secrets }).await;
+    let result = opened.with_store(&config, Serve { config: &config, secrets, tls }).await;
     drop(opened);
     result
 }
@@ -34,19 +47,24 @@ pub(crate) async fn serve(config: Config) -> Result<(), Failure> {
 struct Serve<'a> {
     config: &'a Config,
     secrets: Secrets,
+    tls: Option<tls::Files>,
 }
 
 impl WithStore for Serve<'_> {
     type Output = Result<(), Failure>;
 
     async fn run<S: Store>(self, store: S, keks: Keks) -> Self::Output {
-        let Self { config, secrets } = self;
+        let Self { config, secrets, tls } = self;
         let clock = Clock::system();
         let deployment = set_up(&store, &keks, config.database.migrate, &clock).await?;
         let fingerprint = keks.current().id();
         let (app, background) = App::new(config, &secrets, keks, &deployment, store, clock).await?;
+        let tls = tls.map(|files| files.start(app.metrics().tls.clone())).transpose()?;
         // Before anybody is told that the server listens, and may tell it to stop.
         let stop = stop_signal()?;
+        let reload = Reload::on_hangup().map_err(Failure::failed)?;
+        tokio::spawn(follow_log_level(reload, config.logging.level_file.clone()));
+        tokio::spawn(tell_dropped_lines());
         let (listener, address) = bind("BIND_ADDR", config.server.bind_addr).await?;
         let (for_metrics, address_of_metrics) =
             bind("METRICS_BIND_ADDR", config.server.metrics_bind_addr).await?;
@@ -55,12 +73,13 @@ impl WithStore for Serve<'_> {
         tokio::spawn(metrics::serve(app.metrics(), for_metrics));
         tracing::info!(
             %address,
+            tls = tls.is_some(),
             version = env!("CARGO_PKG_VERSION"),
             master_key_fingerprint = %fingerprint,
             "listening"
         );
         banner::print(config, address);
-        run(app, background, listener, config, stop).await
+        run(app, background, listener, tls, config, stop).await
     }
 }
 
@@ -76,6 +95,7 @@ async fn run<S: Store>(
     app: App<S>,
     background: Background<S>,
     listener: TcpListener,
+    tls: Option<Tls>,
     config: &Config,
     stop: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
@@ -93,7 +113,7 @@ async fn run<S: Store>(
         }
     };
     let connections = server::raise_file_limit();
-    let cut = server::run(app, listener, &config.server, connections, stop).await.cut;
+    let cut = server::run(app, listener, tls, &config.server, connections, stop).await.cut;
     if broken {
         return Err(Failure::failed("a bug: the background work ended; its last log line says where"));
     }
@@ -128,7 +148,11 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
             match first.take() {
                 // The server may have ended by itself.
                 Some(first) => drop(first.send(())),
-                None => std::process::exit(1),
+                None => {
+                    tracing::warn!("a second signal: ending at once");
+                    telemetry::flush(AT_ONCE);
+                    std::process::exit(1)
+                }
             }
         }
     });

@@ -1,7 +1,7 @@
 use std::io::Write;
 
 use cryptoserve_core::app::set_up;
-use cryptoserve_core::audit::{Outcome, Record};
+use cryptoserve_core::audit::{ChainWriter, Outcome, Record};
 use cryptoserve_core::auth::{
     ContextGrant, Identity, IssuedToken, MAX_FAMILIES, MAX_REVOKED, Narrowing, RefreshFamily, RefreshToken,
     Tokens,
@@ -56,7 +56,10 @@ impl WithStore for Issue<'_> {
             None => None,
         };
         // Recorded before it is shown: a token that nobody knows of must not exist.
-        store.append_audit(&[self.record(&identity, &issued, family.as_ref())]).await?;
+        let instance = &self.config.server.instance_id;
+        let mut trail = ChainWriter::for_command(&store, &keks, instance, &self.clock).await?;
+        trail.append(vec![self.record(&identity, &issued, family.as_ref())]).await?;
+        trail.end().await?;
         store.close().await;
         let mut output = std::io::stdout().lock();
         writeln!(output, "{}", issued.token.expose()).map_err(Failure::failed)?;

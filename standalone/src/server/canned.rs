@@ -12,13 +12,19 @@ pub(super) const HEAD_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
     {\"type\":\"urn:cryptoserve:problem:head_timeout\",\"title\":\"Request Timeout\",\"status\":408,\
     \"detail\":\"the request did not arrive in time\",\"code\":\"head_timeout\",\"request_id\":\"\"}";
 
+/// Plain HTTP came where TLS is spoken.
+pub(super) const TLS_EXPECTED: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    Connection: close\r\nContent-Type: application/problem+json\r\nContent-Length: 170\r\n\r\n\
+    {\"type\":\"urn:cryptoserve:problem:tls_required\",\"title\":\"Bad Request\",\"status\":400,\
+    \"detail\":\"this port speaks TLS: use an https URL\",\"code\":\"tls_required\",\"request_id\":\"\"}";
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn they_are_problems_and_say_their_length() {
-        for reply in [TOO_MANY_CONNECTIONS, HEAD_TIMEOUT] {
+        for reply in [TOO_MANY_CONNECTIONS, HEAD_TIMEOUT, TLS_EXPECTED] {
             let text = std::str::from_utf8(reply).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             let length = format!("Content-Length: {}", body.len());

@@ -1,7 +1,6 @@
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 /// Longest pause of a client that is still sending, and longest time in all.
@@ -10,7 +9,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 
 /// Closes a connection whose client may still be sending, so that it gets to read the reply: the kernel resets a
 /// connection that is closed on unread data, and with it what the client has not read yet (RFC 9112 section 9.6).
-pub(super) async fn close(mut stream: TcpStream) {
+pub(super) async fn close<T: AsyncRead + AsyncWrite + Unpin>(mut stream: T) {
     let mut unread = [0; 16 * 1024];
     let rest = async {
         // A client that is gone needs nothing more.

@@ -12,37 +12,85 @@ use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::reply::{AtWork, ReplyBody};
-use super::{Limits, body, canned, closing};
+use super::{Ended, Limits, Phase, body, canned, closing};
+use crate::tls::{self, Tls, Unencrypted};
 
 /// Longest head of a request, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_HEADERS: usize = 100;
-/// A draining connection without a request is given two of these.
-const DRAIN_TICK: Duration = Duration::from_millis(500);
+/// How long a draining connection without a request may still bring one: a client may have sent it before it could know.
+const LINGER: Duration = Duration::from_millis(300);
+/// How long one on which half a head came may take for the rest.
+const HALF_A_HEAD: Duration = Duration::from_secs(1);
 
-/// Serves one connection until it ends, or until the request under way when `draining` changes is answered.
-pub(super) async fn serve<S: Store>(
+/// Serves one connection until it ends; while the server drains, until the request under way, or the next one, is answered.
+/// First of all agrees on keys, if there is `tls`.
+pub(super) async fn begin<S: Store>(
     app: App<S>,
     stream: TcpStream,
     peer: SocketAddr,
+    tls: Option<Tls>,
     limits: Limits,
-    mut draining: watch::Receiver<()>,
-) {
+    mut phase: watch::Receiver<Phase>,
+) -> Ended {
+    let _counted = app.metrics().connection();
+    give_up_on_silence(&stream, limits.idle);
+    let mut origin = Origin::from(peer.ip());
+    let Some(tls) = tls else { return serve(app, stream, origin, limits, phase).await };
+    let accepted = tokio::select! {
+        accepted = tls.accept(stream, limits.idle) => accepted,
+        // A client that has begun with it may have something to ask; nobody waits for more.
+        () = reached(&mut phase, Phase::Over) => return Ended::Finished,
+    };
+    match accepted {
+        Ok(stream) => {
+            origin.certificate = tls::client_certificate(&stream);
+            return serve(app, stream, origin, limits, phase).await;
+        }
+        Err(Unencrypted::PlainHttp(mut stream)) => {
+            // The client may be gone.
+            let _ = tokio::time::timeout(limits.idle, stream.write_all(canned::TLS_EXPECTED)).await;
+            closing::close(stream).await;
+        }
+        Err(Unencrypted::Failed) => {}
+    }
+    Ended::Finished
+}
+
+async fn serve<S, T>(
+    app: App<S>,
+    stream: T,
+    origin: Origin,
+    limits: Limits,
+    mut phase: watch::Receiver<Phase>,
+) -> Ended
+where
+    S: Store,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let idle = limits.idle;
-    give_up_on_silence(&stream, idle);
     // Set by a reply that was given before the request's body was read.
     let unread = Arc::new(AtomicBool::new(false));
     let of_replies = unread.clone();
     let at_work = AtWork::default();
     let mark = at_work.clone();
+    let of_service = phase.clone();
+    let mut over = phase.clone();
     let service = service_fn(move |request| {
         let (app, limits, unread, mark) = (app.clone(), limits.clone(), of_replies.clone(), mark.clone());
-        async move { Ok::<_, Infallible>(answer(&app, request, peer, &limits, &unread, mark).await) }
+        let (origin, phase) = (origin.clone(), of_service.clone());
+        async move {
+            let mut response = answer(&app, request, origin, &limits, &unread, mark).await;
+            if *phase.borrow() != Phase::Serving {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     // Not `pipeline_flush`: it holds back replies, and the brake on streams, while anything unparsed waits.
     let mut connection = http1::Builder::new()
@@ -54,12 +102,24 @@ pub(super) async fn serve<S: Store>(
         .serve_connection(TokioIo::new(stream), service);
     let result = tokio::select! {
         result = &mut connection => result,
-        _ = draining.changed() => {
-            std::pin::Pin::new(&mut connection).graceful_shutdown();
+        () = reached(&mut phase, Phase::Draining) => {
+            let drain = async {
+                tokio::select! {
+                    result = &mut connection => return result,
+                    () = quiet(&at_work, LINGER) => {}
+                }
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+                tokio::select! {
+                    result = &mut connection => result,
+                    // It may never become a request, and nobody waits for an answer to it.
+                    () = quiet(&at_work, HALF_A_HEAD) => Ok(()),
+                }
+            };
             tokio::select! {
-                result = &mut connection => result,
-                // Half a head may never become a request, and nobody waits for an answer to it.
-                () = idle_again(&at_work) => Ok(()),
+                result = drain => result,
+                () = reached(&mut over, Phase::Over) => {
+                    return if at_work.is_held() { Ended::Cut } else { Ended::Finished };
+                }
             }
         }
     };
@@ -80,13 +140,21 @@ pub(super) async fn serve<S: Store>(
     if refused || unread.load(Ordering::Relaxed) {
         closing::close(stream).await;
     }
+    Ended::Finished
 }
 
-/// Completes when no request has been at work for a while, in which a reply can leave.
-async fn idle_again(at_work: &AtWork) {
-    let mut ticks = tokio::time::interval(DRAIN_TICK);
+/// Completes once the server is as far as `wanted`.
+async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
+    // The sender goes with the server, and this connection with it.
+    let _ = phase.wait_for(|phase| *phase >= wanted).await;
+}
+
+/// Completes when no request has been at work for `time`, in which a reply can leave.
+async fn quiet(at_work: &AtWork, time: Duration) {
+    const LOOKS: u32 = 3;
+    let mut ticks = tokio::time::interval(time / LOOKS);
     let mut quiet = 0;
-    while quiet < 3 {
+    while quiet <= LOOKS {
         ticks.tick().await;
         quiet = if at_work.is_held() { 0 } else { quiet + 1 };
     }
@@ -108,7 +176,7 @@ fn give_up_on_silence(stream: &TcpStream, idle: Duration) {
 async fn answer<S: Store>(
     app: &App<S>,
     request: Request<Incoming>,
-    peer: SocketAddr,
+    origin: Origin,
     limits: &Limits,
     unread: &AtomicBool,
     mark: AtWork,
@@ -120,7 +188,7 @@ async fn answer<S: Store>(
         response.map(whole)
     };
     let (mut head, mut body) = request.into_parts();
-    head.extensions.insert(Origin { peer: peer.ip() });
+    head.extensions.insert(origin);
     // HTTP/1.0 has neither chunked bodies nor reliable keep-alive.
     if head.version != Version::HTTP_11 {
         return last(app.version_not_supported(&head).await);

@@ -41,6 +41,20 @@ pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
+/// The connections that the system has made and nobody has taken yet; then it makes no more.
+pub(super) fn waiting(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let mut waiting = Vec::new();
+    if let Ok(listener) = listener.into_std() {
+        while let Ok((stream, peer)) = listener.accept() {
+            // What fails here is a connection that is broken already.
+            let stream =
+                stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).map(|()| stream);
+            waiting.extend(stream.and_then(TcpStream::from_std).ok().map(|stream| (stream, peer)));
+        }
+    }
+    waiting
+}
+
 /// Tells a client that there is no room for it, if that needs no waiting.
 pub(super) fn refuse(stream: &TcpStream) {
     // A client that is gone or takes nothing has nothing to learn.
