@@ -5,6 +5,7 @@
 //! so ratios travel and absolute numbers do not.
 
 mod baseline;
+mod health;
 mod load;
 mod startup;
 mod summary;
@@ -49,13 +50,24 @@ struct Options {
 enum Command {
     /// Only the bare server, until killed; tells its address like the real one
     Baseline,
+    /// Only the health paths, at rest, under load, and while the database and Redis hang; needs PostgreSQL and Redis
+    Health {
+        /// How often each is asked
+        #[arg(long, default_value_t = 15)]
+        rounds: u32,
+    },
 }
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let mut options = Options::parse();
-    if let Some(Command::Baseline) = options.command {
-        return baseline::serve().await;
+    match options.command {
+        Some(Command::Baseline) => return baseline::serve().await,
+        Some(Command::Health { rounds }) => {
+            let measured = health::measure(rounds, options.connections as usize).await;
+            return writeln!(io::stdout(), "{measured}");
+        }
+        None => {}
     }
     if options.smoke {
         (options.runs, options.seconds, options.starts, options.versions) = (1, 1, 2, 100);

@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, SanType,
+    date_time_ymd,
+};
 use tempfile::TempDir;
 
 /// Signs certificates of servers; its own certificate is in a file.
@@ -12,7 +15,7 @@ pub struct Authority {
     dir: TempDir,
 }
 
-/// What a server shows, and proves to own; PEM.
+/// What a server or client shows, and proves to own; PEM.
 #[derive(Clone, Debug)]
 pub struct ServerCertificate {
     /// The certificate.
@@ -44,8 +47,37 @@ impl Authority {
     ///
     /// If it cannot be one.
     pub fn certificate(&self, name: &str) -> ServerCertificate {
+        self.sign(CertificateParams::new([name.to_owned()]).expect("a name"))
+    }
+
+    /// The same, expired in 2025.
+    ///
+    /// # Panics
+    ///
+    /// As [`Authority::certificate`].
+    pub fn expired(&self, name: &str) -> ServerCertificate {
+        let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
+        params.not_after = date_time_ymd(2025, 1, 1);
+        self.sign(params)
+    }
+
+    /// A client's certificate with the subject `CN=<name>,O=Example`, and with `uri` as alternative name.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be one.
+    pub fn client(&self, name: &str, uri: Option<&str>) -> ServerCertificate {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, "Example");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.subject_alt_names =
+            uri.into_iter().map(|uri| SanType::URI(uri.try_into().expect("ASCII"))).collect();
+        self.sign(params)
+    }
+
+    fn sign(&self, params: CertificateParams) -> ServerCertificate {
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new([name.to_owned()]).expect("a name");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         ServerCertificate { chain: certificate.pem(), key: key.serialize_pem() }
     }

@@ -1,7 +1,7 @@
 //! Harness of the black-box tests and of the benchmarks.
 //!
 //! It runs the real `cryptoserve` command as child processes against throw-away PostgreSQL and Redis, with faults
-//! in between on demand, and speaks plain HTTP to it. `./tests/run` starts the services; see [`services`].
+//! in between on demand, and speaks HTTP to it. `./tests/run` starts the services; see [`services`].
 //!
 //! ```no_run
 //! use cryptoserve_tests::{Cluster, StoreKind, TokenRequest};
@@ -18,6 +18,7 @@
 mod certificates;
 mod client;
 mod cluster;
+mod collector;
 mod eventually;
 mod identity_provider;
 mod log;
@@ -33,6 +34,7 @@ mod redis;
 mod server;
 pub mod services;
 mod tables;
+mod tls_client;
 mod token;
 mod traffic;
 pub mod unprivileged;
@@ -41,11 +43,13 @@ pub use self::redis::{RedisCluster, RedisServer};
 pub use certificates::{Authority, ServerCertificate};
 pub use client::{Client, Reply, TransportError};
 pub use cluster::{Cluster, ClusterBuilder, Secrets, StoreKind};
+pub use collector::{Collector, Span};
 pub use eventually::{LIMIT, eventually};
 pub use identity_provider::{IdentityProvider, TokenKey};
 pub use log::{Log, LogLine};
 pub use nginx::Nginx;
 pub use pgbouncer::PgBouncer;
+pub use port::Port;
 pub use postgres::{PostgresBuilder, PostgresServer};
 pub use process::Process;
 pub use program::{Finished, Program};
@@ -54,5 +58,6 @@ pub use raw::RawConnection;
 pub use server::Replica;
 pub use services::{TestDatabase, TestRedis};
 pub use tables::Tables;
+pub use tls_client::{TlsClient, TlsConnection};
 pub use token::TokenRequest;
 pub use traffic::Traffic;

@@ -6,7 +6,7 @@ use tokio::net::TcpSocket;
 
 /// A port that no other process is given as long as this is held, whether a server of ours listens there or not.
 #[derive(Debug)]
-pub(crate) struct Port {
+pub struct Port {
     address: SocketAddr,
     /// Bound and never listening, so that a server that sets `SO_REUSEADDR`, as all do, may listen beside it.
     _held: TcpSocket,
@@ -18,14 +18,14 @@ impl Port {
     /// # Panics
     ///
     /// If there is none.
-    pub(crate) fn take() -> Self {
+    pub fn take() -> Self {
         let held = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let address = held.local_addr().expect("a bound socket has an address");
         Self { address, _held: held }
     }
 
     /// Where it is.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 }

@@ -105,18 +105,23 @@ impl Program {
         self
     }
 
+    /// As the standard library starts it, for tests that treat its outputs otherwise.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        command.args(&self.args).env_clear().envs(&self.env);
+        if self.unprivileged {
+            unprivileged::become_user(&mut command);
+        }
+        command
+    }
+
     /// Starts it.
     ///
     /// # Panics
     ///
     /// If the system cannot start it.
     pub fn spawn(&self) -> Process {
-        let mut command = Command::new(&self.path);
-        command.args(&self.args).env_clear().envs(&self.env);
-        if self.unprivileged {
-            unprivileged::become_user(&mut command);
-        }
-        Process::spawn(&mut command).unwrap_or_else(|error| panic!("{}: {error}", self.path.display()))
+        Process::spawn(&mut self.command()).unwrap_or_else(|error| panic!("{}: {error}", self.path.display()))
     }
 
     /// Runs it to its end.

@@ -1,8 +1,8 @@
-//! A bare TCP connection, for HTTP that no client would send.
+//! A bare connection, for HTTP that no client would send.
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -10,8 +10,8 @@ use crate::eventually::LIMIT;
 
 /// A connection on which a test writes the bytes itself.
 #[derive(Debug)]
-pub struct RawConnection {
-    stream: TcpStream,
+pub struct RawConnection<T = TcpStream> {
+    stream: T,
 }
 
 impl RawConnection {
@@ -35,6 +35,18 @@ impl RawConnection {
         let mut connection = Self::open(server).await;
         connection.send(request).await;
         connection.read_to_end().await
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> RawConnection<T> {
+    /// Over a stream that is connected.
+    pub fn over(stream: T) -> Self {
+        Self { stream }
+    }
+
+    /// What it goes over.
+    pub fn stream(&self) -> &T {
+        &self.stream
     }
 
     /// Sends bytes as they are. Returns whether the server's system took them all: one that has already closed is not
