@@ -1,6 +1,4 @@
 //! What went wrong in the service before this one, by name; none of it can happen here.
-//!
-//! One defect has no test yet: audit hashes that did not chain. The audit trail of this service has no chain yet.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -86,7 +84,8 @@ on_each_store! {
         }
         if store == StoreKind::Postgres {
             let database = cluster.database().connect().await;
-            let enabled = "SELECT count(*), count(DISTINCT key_id) FROM key_versions WHERE state = 1";
+            let enabled = "SELECT count(*), count(DISTINCT key_id) FROM key_versions \
+                WHERE state = 1 AND tenant_id = (SELECT tenant_id FROM deployment)";
             let row = database.query_one(enabled, &[]).await.expect("counts");
             let contexts = i64::from(9 + rounds);
             assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (contexts, contexts));
@@ -175,6 +174,37 @@ on_each_store! {
             let after = sign(&app, &key_id, "after").await;
             assert!(is_valid(&app, &to_verify(&key_id, "after", &after)).await);
         }
+    }
+
+    async fn audit_records_chain(store) {
+        const CLIENTS: usize = 12;
+        let replicas = replicas(store);
+        let cluster = builder(store).start(replicas).await;
+        let token = cluster.token(&TokenRequest::identity("app").contexts(["general"])).await;
+        let clients: Vec<_> = (0..replicas).map(|n| cluster.client(n).with_token(&token)).collect();
+        let body = json!({ "context": "general", "plaintext": base64("x") });
+        let forbidden = json!({ "context": "user-pii", "plaintext": base64("x") });
+        join_all((0..CLIENTS).map(|n| {
+            let (client, body, forbidden) = (&clients[n % replicas], &body, &forbidden);
+            async move {
+                for _ in 0..10 {
+                    client.post_json(ENCRYPT, body).await.expect(200);
+                }
+                client.post_json(ENCRYPT, forbidden).await.expect(403);
+            }
+        }))
+        .await;
+        let (program, cluster) = cluster.stop().await;
+        assert_eq!(crate::audit::verify(&program, &[]).await, [""; 0]);
+        let tables = cluster.tables().await;
+        let recorded = "SELECT count(*), count(DISTINCT mac) FROM audit_records WHERE operation = 'encrypt'";
+        let count = CLIENTS * 11;
+        assert_eq!(tables.rows(recorded).await, [format!("{count} {count}")]);
+        let edit = "UPDATE audit_records SET outcome = 'success' WHERE outcome = 'context_forbidden'";
+        assert_eq!(tables.change(edit).await, CLIENTS as u64);
+        let found = crate::audit::verify(&program, &[]).await;
+        assert_eq!(found.len(), replicas, "{found:?}");
+        assert!(found.iter().all(|one| one.contains(": edited: ")), "{found:?}");
     }
 
     async fn a_batch_of_n_costs_n_tokens(store) {

@@ -87,7 +87,7 @@ async fn a_first_token_makes_one_identity(world: &World) {
     assert_eq!(made[0]["id"], uuid_8(alice.clone()));
     assert_eq!(made[0]["name"], format!("outside-{}", hex::encode(&alice[..8])));
     assert_eq!((&made[0]["subject"], &made[0]["role"]), (&json!("alice"), &json!("service")));
-    let introductions = "SELECT outcome FROM audit WHERE operation = 'identities.introduce'";
+    let introductions = "SELECT outcome FROM audit_records WHERE operation = 'identities.introduce'";
     let tables = world.cluster.tables().await;
     cryptoserve_tests::eventually("the record", async || {
         (tables.rows(introductions).await == ["success"]).then_some(())

@@ -14,10 +14,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use cryptoserve_tests::{Cluster, PostgresServer, TokenRequest, eventually};
+use cryptoserve_core::audit::Ended;
+use cryptoserve_tests::{Cluster, PostgresServer, StoreKind, TokenRequest, eventually};
 
 use self::random::Random;
 use self::work::{Work, Workers};
+use crate::audit::chains::Trail;
 
 /// Longest time between the moment when work goes on and a kill.
 const LONGEST_WAIT: u64 = 250;
@@ -59,6 +61,16 @@ async fn kill_replica(cluster: &mut Cluster, index: usize) {
     replica.start_again().await;
 }
 
+/// Kills leave every chain whole: each begins with its begin, and one that a kill broke off has no end.
+fn check_chains(trail: &Trail) {
+    assert!(trail.chains.len() > 2, "there were kills");
+    for (chain, records) in &trail.chains {
+        assert_eq!(&*records[0].operation, "audit.begin");
+        let ends = records.iter().filter(|record| record.operation == "audit.end").count();
+        assert_eq!(ends, usize::from(chain.ended == Some(Ended::Clean)), "{chain:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_replicas_and_postgresql_nothing_acknowledged_is_lost() {
     let mut random = seeded();
@@ -86,6 +98,7 @@ async fn of_replicas_and_postgresql_nothing_acknowledged_is_lost() {
     work.check_all(&mut random).await;
     let database = server.connect().await;
     work.check_audit(&cryptoserve_tests::Tables::Postgres(database)).await;
+    check_chains(&Trail::at(server.url().as_str(), cluster.secrets()).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -102,4 +115,5 @@ async fn of_the_embedded_store_nothing_acknowledged_is_lost() {
     workers.stop(&work).await;
     work.check_all(&mut random).await;
     work.check_audit(&cluster.tables().await).await;
+    check_chains(&Trail::of(&cluster, StoreKind::Sqlite).await);
 }

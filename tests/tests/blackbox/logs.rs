@@ -1,9 +1,15 @@
-use cryptoserve_tests::{Client, Cluster, LogLine, Reply, StoreKind, TokenRequest};
+mod secrets;
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use cryptoserve_tests::{Client, Cluster, ClusterBuilder, LogLine, Port, StoreKind, eventually};
+use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
-use crate::support::{DECRYPT, ENCRYPT, admin, app, base64, builder, encrypt, one, sealed, unbase64};
-
-const REFRESH: &str = "/api/v1/auth/refresh";
+use crate::support::{DECRYPT, ENCRYPT, admin, app, builder, encrypt, one, sealed};
 
 async fn line(cluster: &Cluster, request_id: &str) -> Value {
     let wanted = |line: &LogLine| line.field("request_id").as_deref() == Some(request_id);
@@ -71,216 +77,71 @@ async fn levels_and_samples_leave_out_what_they_should_and_never_an_error() {
     assert!(!cluster.replicas()[0].log().text().contains("request completed"));
 }
 
-/// Something secret, in all the forms in which it could show.
-struct Canary {
-    what: &'static str,
-    forms: Vec<String>,
-}
-
-impl Canary {
-    fn new(what: &'static str, bytes: impl AsRef<[u8]>) -> Self {
-        let bytes = bytes.as_ref();
-        let hex = hex::encode(bytes);
-        let mut forms = vec![hex.to_uppercase(), hex];
-        forms.extend(std::str::from_utf8(bytes).map(str::to_owned));
-        // What comes before it decides how its base64 is aligned; the letters that mix with neighbours are cut off.
-        for before in 0..3 {
-            let padded = [&vec![0; before], bytes].concat();
-            let whole = base64_simd::STANDARD_NO_PAD.encode_to_string(padded);
-            let inner = whole[[0, 2, 3][before]..whole.len() - 1].to_owned();
-            forms.extend([inner.replace('+', "-").replace('/', "_"), inner]);
-        }
-        Self { what, forms }
-    }
-
-    /// A fresh random one of 16 bytes, as text.
-    fn fresh(what: &'static str) -> (String, Self) {
-        let mut random = [0; 16];
-        aws_lc_rs::rand::fill(&mut random).expect("the system's random numbers");
-        let text = format!("canary{}", hex::encode(random));
-        let canary = Self::new(what, &text);
-        (text, canary)
-    }
-
-    fn absent_from(&self, place: &str, text: &str) {
-        for form in &self.forms {
-            assert!(form.len() >= 12, "{form} is too short to mean anything");
-            if let Some(at) = text.find(form.as_str()) {
-                let line = text[..at].lines().count();
-                panic!("{} is in the {place}, as {form}, in line {line}", self.what);
-            }
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_secret_reaches_a_log_line_or_the_audit_trail_at_any_level() {
-    let mut cluster = builder(StoreKind::Postgres).env("LOG_LEVEL", "trace").start(1).await;
-    let token = cluster.token(&TokenRequest::identity("app")).await;
-    let admin = admin(&cluster).await;
-    let app = cluster.client(0).with_token(&token);
-    let (plaintext, in_plaintext) = Canary::fresh("a plaintext");
-    let (associated, in_associated) = Canary::fresh("associated data");
-    let (sent, in_garbage) = Canary::fresh("what a client sent in a wrong place");
-
-    let good = json!({ "context": "user-pii", "plaintext": base64(&plaintext), "associated_data": base64(&associated) });
-    let ciphertext = unbase64(&app.post_json(ENCRYPT, &good).await.expect(200).text("ciphertext"));
-    let mut to_open = sealed(&ciphertext);
-    to_open["associated_data"] = base64(&associated).into();
-    app.post_json(DECRYPT, &to_open).await.expect(200);
-    let batch = json!({ "context": "user-pii", "items": [
-        { "id": sent, "plaintext": base64(&plaintext) }, { "id": "2", "plaintext": sent },
-    ] });
-    app.post_json("/v1/crypto/batch/encrypt", &batch).await.expect(200);
-    let streaming = app.clone().with_header("x-associated-data", &base64(&associated));
-    let path = "/v1/crypto/encrypt/stream?context=user-pii";
-    let stream = streaming.post_bytes(path, plaintext.clone()).await.expect(200).body;
-    streaming.post_bytes("/v1/crypto/decrypt/stream", stream.clone()).await.expect(200);
-
-    let (mac_key, in_mac_key) = Canary::fresh("a caller's MAC key");
-    let mac = json!({ "data": base64(&plaintext), "key": base64(&mac_key), "expected_tag": "00" });
-    let keyed = json!({ "data": base64(&plaintext), "key": base64(&mac_key) });
-    let tag = app.post_json("/v1/crypto/mac", &keyed).await.expect(200).text("hex");
-    app.post_json("/v1/crypto/mac/verify", &mac).await.expect(200);
-    app.post_json("/v1/crypto/hash", &json!({ "data": base64(&plaintext) })).await.expect(200);
-    app.post_json("/v1/crypto/rewrap", &to_open).await.expect(200);
-    streaming.post_bytes("/v1/crypto/rewrap/stream", stream.clone()).await.expect(200);
-    let data_key = app.post_json("/v1/crypto/datakey", &json!({ "context": "general", "bits": 256 })).await;
-    let random = app.post_json("/v1/crypto/random", &json!({ "bytes": 32 })).await.expect(200);
-    let generated = app.post_json("/v1/crypto/mac/generate-key", &json!({})).await.expect(200);
-
-    // And now everything wrong.
-    let issued = issued_tokens(&admin).await;
-    let refreshing = |token: &str| json!({ "refresh_token": token, "rotate": true });
-    let refreshed = app.post_json(REFRESH, &refreshing(&issued.text("refresh_token"))).await.expect(200);
-    for token in [&sent, &format!("csrt_{sent}"), &issued.text("refresh_token")[..60].to_owned()] {
-        app.post_json(REFRESH, &refreshing(token)).await.expect(401);
-        app.post_json("/v1/auth/revoke", &json!({ "token": token, "token_type_hint": sent }))
-            .await
-            .expect(200);
-    }
-    app.post_json("/v1/auth/revoke", &json!({ "token": refreshed.text("access_token") })).await.expect(200);
-    let mut altered = ciphertext.clone();
-    altered[60] ^= 1;
-    to_open["ciphertext"] = base64(&altered).into();
-    app.post_json(DECRYPT, &to_open).await.expect_problem(400, "authentication_failed");
-    app.post_json("/v1/crypto/rewrap", &to_open).await.expect_problem(400, "authentication_failed");
-    app.post_bytes("/v1/crypto/decrypt/stream", stream.clone()).await.expect(400);
-    app.post_bytes("/v1/crypto/rewrap/stream", stream).await.expect(400);
-    for (field, value) in
-        [("key", format!("{mac_key}*")), ("algorithm", sent.clone()), ("expected_tag", sent.clone())]
-    {
-        let mut wrong = mac.clone();
-        wrong[field] = value.into();
-        assert!(app.post_json("/v1/crypto/mac/verify", &wrong).await.status >= 400);
-        app.post_json("/v1/crypto/mac", &wrong).await.expect(400);
-    }
-    for body in [
-        plaintext.clone(),
-        format!(r#"{{"{sent}":1}}"#),
-        format!(r#"{{"context":"{}","plaintext":"{sent}"}}"#, sent.to_uppercase()),
-        format!(r#"{{"context":"general","plaintext":"{sent}*"}}"#),
-        format!(r#"{{"context":"general","plaintext":"","associated_data":"{sent}*"}}"#),
-        format!(r#"{{"context":"general","plaintext":"","algorithm_override":"{sent}"}}"#),
-        format!(r#"{{"context":["{sent}"]}}"#),
-    ] {
-        for path in [
-            ENCRYPT,
-            DECRYPT,
-            "/v1/crypto/batch/encrypt",
-            "/v1/crypto/batch/decrypt",
-            "/v1/crypto/batch/rewrap",
-            "/v1/crypto/rewrap",
-            "/v1/crypto/datakey",
-            "/v1/crypto/hash",
-            "/v1/crypto/hash/verify",
-            "/v1/crypto/mac",
-            "/v1/crypto/mac/verify",
-            "/v1/crypto/mac/generate-key",
-            "/v1/crypto/random",
-        ] {
-            assert!(app.post_bytes(path, body.clone()).await.status >= 400);
-        }
-        admin.post_bytes("/api/admin/contexts", body.clone()).await.expect(400);
-        admin.post_bytes("/api/admin/identities", body).await.expect(400);
-    }
-    for path in [
-        format!("/{sent}?{sent}"),
-        format!("/v1/crypto/encrypt/{token}"),
-        format!("/v1/contexts?token={token}&{sent}"),
-        format!("/api/admin/contexts?after={}", sent.to_uppercase()),
-        format!("/api/admin/contexts/{}", sent.to_uppercase()),
-        format!("/api/admin/identities/{token}"),
-    ] {
-        app.get(&path).await;
-        admin.get(&path).await;
-    }
-    for scheme in [
-        format!("Bearer {token}x"),
-        format!("Basic {}", base64(&sent)),
-        sent.clone(),
-        format!("Bearer {sent}"),
-    ] {
-        let stranger = cluster
-            .client(0)
-            .with_header("authorization", &scheme)
-            .with_header("x-request-id", &format!("{sent}/"));
-        assert!(stranger.post_json(ENCRYPT, &good).await.status >= 400);
-    }
-    let cookie = app
-        .clone()
-        .with_header("cookie", &format!("access_token={sent}"))
-        .with_header("x-associated-data", &sent);
-    cookie.post_bytes(path, "x").await;
-
-    cluster.replicas()[0].process().terminate();
-    assert!(cluster.replica_mut(0).ended().await.success());
-    let log = cluster.replicas()[0].log().text();
-    assert!(log.lines().count() > 50 && log.contains("request refused"), "the log was kept");
-    let database = cluster.database().connect().await;
-    let rows =
-        database.query("SELECT row_to_json(audit)::text FROM audit", &[]).await.expect("the audit trail");
-    let audit: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    assert!(audit.len() > 30, "{} records", audit.len());
-
-    let secrets = cluster.secrets();
-    let mut canaries = vec![in_plaintext, in_associated, in_garbage, in_mac_key];
-    canaries.push(Canary::new("a tag", hex::decode(tag).expect("hex")));
-    canaries.push(Canary::new("a data key", unbase64(&data_key.expect(200).text("plaintext"))));
-    canaries.push(Canary::new("random bytes", unbase64(&random.text("random_bytes"))));
-    canaries.push(Canary::new("a generated key", unbase64(&generated.text("key"))));
-    canaries.push(Canary::new("a ciphertext", &ciphertext[44..]));
-    for key in [&secrets.master_key, &secrets.jwt_secret_key, &secrets.hkdf_salt] {
-        canaries.push(Canary::new("a secret as it was configured", key));
-        canaries.push(Canary::new("a secret's bytes", hex::decode(key).expect("hex")));
-    }
-    for token in [&token, &issued.text("access_token"), &refreshed.text("access_token")] {
-        canaries.extend(token.split('.').map(|part| Canary::new("a part of a token", part)));
-    }
-    let sql = "SELECT row_to_json(t)::text FROM refresh_tokens t UNION ALL SELECT row_to_json(f)::text FROM refresh_families f";
-    let kept: Vec<String> =
-        database.query(sql, &[]).await.expect("rows").iter().map(|row| row.get(0)).collect();
-    assert_eq!(kept.len(), 3, "a token, its successor, and their family");
-    for reply in [&issued, &refreshed] {
-        let token = reply.text("refresh_token");
-        let bytes = base64_simd::URL_SAFE_NO_PAD.decode_to_vec(&token["csrt_".len()..]).expect("base64url");
-        // Behind the id of the tenant, which is no secret.
-        for canary in
-            [Canary::new("a refresh token", &token), Canary::new("a refresh token's secret", &bytes[16..])]
-        {
-            canary.absent_from("store", &kept.join("\n"));
-            canaries.push(canary);
-        }
-    }
-    for canary in &canaries {
-        canary.absent_from("log", &log);
-        canary.absent_from("audit trail", &audit.join("\n"));
-    }
-    assert!(!log.contains(cluster.database().url().as_str()), "the database's address is in the log");
+async fn a_slow_request_is_told_with_where_its_time_went() {
+    const DELAY: Duration = Duration::from_millis(250);
+    let builder = builder(StoreKind::Postgres).through_proxy();
+    let cluster = builder.env("LOG_SAMPLE", "0").env("LOG_SLOW_REQUEST", "200ms").start(1).await;
+    let app = app(&cluster).await;
+    encrypt(&app, "x").await;
+    cluster.postgres_proxy().delay(DELAY).await;
+    let with_id = |id: &str| app.clone().with_header("x-request-id", id);
+    // What is not in memory waits for the database.
+    let made = json!({ "algorithm": "Ed25519", "context": "user-pii" });
+    with_id("slow").post_json("/v1/signatures/keys/generate", &made).await.expect(200);
+    let entry = line(&cluster, "slow").await;
+    assert_eq!((&entry["level"], &entry["message"]), (&json!("warn"), &json!("slow request")), "{entry}");
+    let parts = ["body_ms", "limits_ms", "store_ms", "audit_ms", "crypto_ms"];
+    let parts = parts.map(|part| entry[part].as_f64().unwrap_or_else(|| panic!("no {part} in {entry}")));
+    let [_, _, store, _, _] = parts;
+    assert!(store >= DELAY.as_secs_f64() * 1e3, "{entry}");
+    let (sum, latency) = (parts.iter().sum::<f64>(), entry["latency_ms"].as_f64().expect("a number"));
+    assert!((sum - latency).abs() < 0.1, "{sum} of {entry}");
 }
 
-async fn issued_tokens(admin: &Client) -> Reply {
-    let made = admin.post_json("/api/admin/identities", &json!({ "name": "other" })).await.expect(201);
-    let path = format!("/api/admin/identities/{}/tokens", made.text("id"));
-    admin.post_json(&path, &json!({ "refresh": true })).await.expect(200)
+/// A pipe holds 64 KiB. Whoever waited for room in it would wait for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_those_who_do_not_read_the_log() {
+    const REQUESTS: usize = 400;
+    let (cluster, mut replica) = unread(builder(StoreKind::Sqlite)).await;
+    let client = Client::new(replica.address);
+    for _ in 0..REQUESTS {
+        client.get("/health/live").await.expect(200);
+    }
+    rustix::process::kill_process(Pid::from_child(&replica.child), Signal::TERM).expect("it runs");
+    let mut log = String::new();
+    replica.child.stderr.take().expect("a pipe").read_to_string(&mut log).expect("UTF-8");
+    assert!(replica.child.wait().expect("it is ours").success(), "{log}");
+    let lines = log.lines().filter(|line| line.contains("\"/health/live\"")).count();
+    assert!(log.len() > 64 << 10, "{} bytes are too few", log.len());
+    assert_eq!(lines, REQUESTS, "all were kept");
+    drop(cluster);
+}
+
+/// A server whose standard error nobody reads.
+struct Unread {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn unread(builder: ClusterBuilder) -> (Cluster, Unread) {
+    let cluster = builder.start(0).await;
+    let port = Port::take();
+    let program = cluster.program().env("BIND_ADDR", port.address().to_string());
+    let program = program.env("METRICS_BIND_ADDR", "127.0.0.1:0").env("LOG_FORMAT", "json");
+    let child = program.command().stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("a process");
+    let replica = Unread { child, address: port.address() };
+    let client = Client::new(replica.address);
+    eventually("readiness", async || {
+        client.try_get("/health/ready").await.ok().filter(|reply| reply.status == 200)
+    })
+    .await;
+    (cluster, replica)
 }

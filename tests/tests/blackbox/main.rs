@@ -2,12 +2,15 @@
 
 mod abuse;
 mod admin;
+mod audit;
 mod auth;
 mod cli;
 mod clients;
 mod crypto;
 mod defects;
+mod doctor;
 mod documents;
+mod failures;
 mod forged;
 mod harness;
 mod health;
@@ -29,4 +32,6 @@ mod signatures;
 mod start;
 mod store;
 mod support;
+mod tls;
 mod tokens;
+mod traces;

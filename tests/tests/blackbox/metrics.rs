@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use cryptoserve_tests::{Client, Cluster, Program, RawConnection, StoreKind, TokenRequest};
 use http::Method;
 use serde_json::json;
@@ -132,4 +134,81 @@ async fn an_address_in_use_stops_the_start_with_the_name_of_its_variable() {
         assert!(done.stderr.lines().any(|line| line.starts_with(&told)), "{told}: {}", done.stderr);
         assert!(!done.stderr.contains("\"listening\""), "{}", done.stderr);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_operator_watches_is_there_and_moves() {
+    let cluster = builder(StoreKind::Postgres).redis().start(1).await;
+    let (app, prometheus) = (app(&cluster).await, prometheus(&cluster).await);
+    encrypt(&app, "sixteen bytes ok").await;
+    let item = |plaintext: &str| json!({ "id": "1", "plaintext": plaintext });
+    let batch = json!({ "context": "general", "items": [item(&base64("x")), item("*")] });
+    app.post_json("/v1/crypto/batch/encrypt", &batch).await.expect(200);
+    app.post_bytes("/v1/crypto/encrypt/stream?context=general", "12345").await.expect(200);
+    app.post_json(ENCRYPT, &json!({ "context": "none", "plaintext": "" })).await.expect(404);
+    let text = scrape(&prometheus).await;
+    let series =
+        |name: &str, labels: &str| format!(r#"cryptoserve_{name}{{instance_id="replica-0"{labels}}}"#);
+    let operation = |operation: &str, outcome: &str| {
+        series("crypto_operations_total", &format!(r#",operation="{operation}",outcome="{outcome}""#))
+    };
+    for (series, expected) in [
+        (operation("encrypt", "success"), 1.0),
+        (operation("encrypt", "context_not_found"), 1.0),
+        (operation("batch.encrypt", "success"), 1.0),
+        (operation("batch.encrypt", "item_failed"), 1.0),
+        (operation("stream.encrypt", "success"), 1.0),
+        (series("crypto_plaintext_bytes_total", r#",operation="encrypt""#), 16.0),
+        (series("crypto_plaintext_bytes_total", r#",operation="stream.encrypt""#), 5.0),
+        (series("ready", ""), 1.0),
+        (series("degraded", ""), 0.0),
+        (series("audit_queue_capacity_records", ""), 16384.0),
+        (series("db_pool_max_connections", ""), 30.0),
+        (series("db_pool_waiting_requests", ""), 0.0),
+        (series("log_lines_dropped_total", ""), 0.0),
+        (series("redis_up", ""), 1.0),
+    ] {
+        assert_eq!(value(&text, &series), expected, "{series} in {text}");
+    }
+    for (series, least) in [
+        (series("keyring_lookups_total", r#",kind="identity",outcome="hit""#), 1.0),
+        (series("keyring_lookups_total", r#",kind="identity",outcome="miss""#), 1.0),
+        (series("keyring_entries", r#",kind="key_version""#), 1.0),
+        (series("keyring_age_seconds", ""), 0.000_001),
+        (series("db_query_seconds_count", r#",lane="pool""#), 1.0),
+        (series("db_query_seconds_count", r#",lane="poll""#), 1.0),
+        (series("db_wait_seconds_count", r#",lane="pool""#), 1.0),
+        (series("db_pool_open_connections", ""), 1.0),
+        (series("http_connections", ""), 1.0),
+        (r#"process_cpu_seconds_total{instance_id="replica-0"}"#.to_owned(), 0.01),
+        (r#"process_resident_memory_bytes{instance_id="replica-0"}"#.to_owned(), 1e6),
+        (r#"process_open_fds{instance_id="replica-0"}"#.to_owned(), 5.0),
+        (r#"process_start_time_seconds{instance_id="replica-0"}"#.to_owned(), 1.7e9),
+    ] {
+        assert!(value(&text, &series) >= least, "{series} in {text}");
+    }
+    assert!(
+        series("audit_queue_records", "").split('{').next().is_some_and(|name| text.contains(name)),
+        "{text}"
+    );
+    assert_eq!(text.matches("# EOF").count(), 1);
+
+    // The document lists what there is, and nothing else.
+    let documented: BTreeSet<&str> = include_str!("../../../docs/metrics.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(name, _)| name))
+        .filter(|name| name.starts_with("cryptoserve_") || name.starts_with("process_"))
+        // This one speaks none.
+        .filter(|name| !name.starts_with("cryptoserve_tls_"))
+        .collect();
+    let shown: BTreeSet<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .map(|(name, kind)| match kind {
+            "counter" => format!("{name}_total"),
+            "info" => format!("{name}_info"),
+            _ => name.to_owned(),
+        })
+        .collect();
+    assert_eq!(shown.iter().map(String::as_str).collect::<BTreeSet<_>>(), documented);
 }

@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
-use cryptoserve_tests::{Cluster, RawConnection, StoreKind, TokenRequest, eventually};
+use cryptoserve_tests::{Cluster, LogLine, RawConnection, StoreKind, TokenRequest, eventually};
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::{ENCRYPT, app, base64, builder, encrypt, one};
@@ -67,6 +68,12 @@ async fn what_is_under_way_is_finished_and_idle_connections_are_closed() {
 async fn what_does_not_end_in_time_is_cut_and_the_exit_says_so() {
     let mut cluster = builder(StoreKind::Sqlite).env("SHUTDOWN_TIMEOUT", "500ms").start(1).await;
     let (mut one, mut other) = (open_stream(&cluster).await, open_stream(&cluster).await);
+    // Nobody waits for an answer here.
+    let mut half_a_head = RawConnection::open(cluster.replicas()[0].address()).await;
+    half_a_head.send("GET /health HT").await;
+    let mut idle = RawConnection::open(cluster.replicas()[0].address()).await;
+    idle.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    idle.read_reply().await;
     cluster.replicas()[0].process().terminate();
     let status = cluster.replica_mut(0).ended().await;
     assert_eq!(status.code(), Some(1));
@@ -75,6 +82,74 @@ async fn what_does_not_end_in_time_is_cut_and_the_exit_says_so() {
     for connection in [&mut one, &mut other] {
         assert!(!connection.read_to_end().await.ends_with("0\r\n\r\n"), "a reply that looks complete");
     }
+}
+
+#[tokio::test]
+async fn the_last_reply_on_a_connection_says_so() {
+    let mut cluster = builder(StoreKind::Sqlite).env("SHUTDOWN_DELAY", "1s").start(1).await;
+    let token = cluster.token(&TokenRequest::identity("app")).await;
+    let body = json!({ "context": "general", "plaintext": base64("x") }).to_string();
+    let (first, rest) = body.split_at(10);
+    let head = format!(
+        "POST {ENCRYPT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut connection = RawConnection::open(cluster.replicas()[0].address()).await;
+    connection.send(format!("{head}{body}")).await;
+    assert!(!connection.read_reply().await.to_lowercase().contains("connection: close"));
+    cluster.replicas()[0].process().terminate();
+    cluster.replicas()[0].log().message("draining: no longer ready").await;
+    connection.send(format!("{head}{body}")).await;
+    assert!(
+        !connection.read_reply().await.to_lowercase().contains("connection: close"),
+        "others come as well"
+    );
+    connection.send(format!("{head}{first}")).await;
+    closed(&cluster).await;
+    connection.send(rest).await;
+    let reply = connection.read_to_end().await;
+    assert!(
+        reply.starts_with("HTTP/1.1 200") && reply.to_lowercase().contains("connection: close"),
+        "{reply}"
+    );
+    assert!(cluster.replica_mut(0).ended().await.success());
+}
+
+#[tokio::test]
+async fn sighup_reads_the_log_level_again_and_ends_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("level");
+    let write = |level: &str| std::fs::write(&file, level).expect("a writable directory");
+    write("info\n");
+    let cluster = builder(StoreKind::Sqlite).env("LOG_LEVEL_FILE", file.to_string_lossy()).start(1).await;
+    let app = app(&cluster).await;
+    let replica = &cluster.replicas()[0];
+    let hang_up = async |count: usize, message: &str| {
+        replica.process().signal(Signal::HUP);
+        eventually(message, async || (replica.log().text().matches(message).count() == count).then_some(()))
+            .await;
+    };
+    let encrypt = async |id: &str| {
+        let app = app.clone().with_header("x-request-id", id);
+        encrypt(&app, "x").await;
+    };
+    write("error");
+    hang_up(1, "the log level is read again").await;
+    // A line that comes now may come before the level is in force; one that comes after another, may not.
+    eventually("silence", async || {
+        let lines = replica.log().lines().len();
+        encrypt("not-to-be-seen").await;
+        encrypt("not-to-be-seen").await;
+        (replica.log().lines().len() == lines).then_some(())
+    })
+    .await;
+    write("nonsense");
+    hang_up(1, "the log level stays as it is").await;
+    write("debug");
+    hang_up(1, "the log level was read again").await;
+    encrypt("to-be-seen").await;
+    let seen = |line: &LogLine| line.field("request_id").as_deref() == Some("to-be-seen");
+    replica.log().find("the request", seen).await;
 }
 
 #[tokio::test]
@@ -107,7 +182,7 @@ async fn every_request_is_in_the_audit_trail_after_the_end() {
 
     let database = cluster.database().connect().await;
     let counted = "SELECT operation, CASE WHEN outcome IN ('client_gone', 'body_incomplete') THEN 'cut' ELSE outcome END, \
-        count(*) FROM audit WHERE request_id <> '' GROUP BY 1, 2 ORDER BY 1, 2";
+        count(*) FROM audit_records WHERE request_id <> '' GROUP BY 1, 2 ORDER BY 1, 2";
     let rows = database.query(counted, &[]).await.expect("counts");
     let rows: Vec<(String, String, i64)> =
         rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();

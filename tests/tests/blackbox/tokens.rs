@@ -75,7 +75,7 @@ async fn is_dead(client: &Client, token: &str, why: &str) {
 
 /// That the audit trail has so many records of which `condition` holds.
 async fn audited(tables: &Tables, condition: &str, count: i64) {
-    let query = format!("SELECT count(*) FROM audit WHERE {condition}");
+    let query = format!("SELECT count(*) FROM audit_records WHERE {condition}");
     let found = async || (tables.number(&query).await == count).then_some(());
     eventually(&format!("{count} records where {condition}"), found).await;
 }

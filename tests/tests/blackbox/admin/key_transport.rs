@@ -251,7 +251,7 @@ async fn keys_are_brought_through_any_replica_and_that_is_on_record() {
     let records = eventually("the records are written", async || {
         let rows = database
             .query(
-                "SELECT operation, context, key_version, outcome, detail FROM audit \
+                "SELECT operation, context, key_version, outcome, detail FROM audit_records \
                  WHERE operation LIKE 'admin.keys.%' ORDER BY operation, outcome",
                 &[],
             )

@@ -84,8 +84,8 @@ fn is_version(context: &str, version: u64) -> String {
 async fn audited(tables: &Tables, context: &str, operation: &str) -> Vec<String> {
     tables
         .rows(&format!(
-            "SELECT coalesce(key_version, 0), outcome, coalesce(detail, '') FROM audit \
-             WHERE context = '{context}' AND operation = '{operation}' ORDER BY id"
+            "SELECT coalesce(key_version, 0), outcome, coalesce(detail, '') FROM audit_records \
+             WHERE context = '{context}' AND operation = '{operation}' ORDER BY recorded_at, seq"
         ))
         .await
 }

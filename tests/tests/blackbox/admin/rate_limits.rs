@@ -241,7 +241,7 @@ on_each_store! {
         let left = admin.get(LIMITS).await.expect(200).json();
         assert_eq!(dimensions(&left["policies"]), ["context"]);
         // Each change is told in the audit trail with its numbers.
-        let number = "SELECT count(*) FROM audit WHERE operation = 'admin.limits.set-identity' AND detail LIKE \
+        let number = "SELECT count(*) FROM audit_records WHERE operation = 'admin.limits.set-identity' AND detail LIKE \
                       'limits of identity app (%\"requests_per_minute\":1000,%'";
         let tables = cluster.tables().await;
         eventually("the change is in the audit trail", async || (tables.number(number).await == 1).then_some(())).await;

@@ -216,7 +216,7 @@ async fn what_was_rewrapped_is_recorded() {
     cluster.replicas()[0].process().terminate();
     assert!(cluster.replica_mut(0).ended().await.success());
     let database = cluster.database().connect().await;
-    let query = "SELECT row_to_json(audit)::text FROM audit WHERE operation LIKE '%rewrap'";
+    let query = "SELECT row_to_json(audit_records)::text FROM audit_records WHERE operation LIKE '%rewrap'";
     let rows = database.query(query, &[]).await.expect("the audit trail");
     let mut records: Vec<Value> =
         rows.iter().map(|row| serde_json::from_str(row.get(0)).expect("JSON")).collect();

@@ -240,7 +240,7 @@ impl Work {
         let contexts = self.ledger().contexts.clone();
         for (name, versions) in contexts {
             let sql = format!(
-                "SELECT count(*) FROM audit WHERE context = '{name}' AND outcome = 'success' \
+                "SELECT count(*) FROM audit_records WHERE context = '{name}' AND outcome = 'success' \
                  AND operation IN ('admin.contexts.create', 'admin.keys.rotate')"
             );
             let audited = tables.number(&sql).await;

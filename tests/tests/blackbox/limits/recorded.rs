@@ -8,10 +8,10 @@ use super::{encrypt_in, refused};
 use crate::metrics::{prometheus, scrape, value};
 use crate::support::{app, builder, on_each_store};
 
-const REFUSED: &str = "SELECT COALESCE(SUM(items), 0) FROM audit WHERE operation = 'limit.refused'";
-const RECORDS: &str = "SELECT COUNT(*) FROM audit WHERE operation = 'limit.refused'";
+const REFUSED: &str = "SELECT COALESCE(SUM(items), 0) FROM audit_records WHERE operation = 'limit.refused'";
+const RECORDS: &str = "SELECT COUNT(*) FROM audit_records WHERE operation = 'limit.refused'";
 const BY_BUCKET: &str = "SELECT detail, outcome, context, address, COUNT(tenant_id) > 0, SUM(items), SUM(failed) \
-    FROM audit WHERE operation = 'limit.refused' GROUP BY detail, outcome, context, address ORDER BY detail";
+    FROM audit_records WHERE operation = 'limit.refused' GROUP BY detail, outcome, context, address ORDER BY detail";
 
 on_each_store! {
     async fn refusals_of_a_second_are_one_record_and_none_is_lost_at_the_end(store) {

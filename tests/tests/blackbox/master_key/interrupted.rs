@@ -10,8 +10,8 @@ use crate::support::{ENCRYPT, base64, on_each_store, restart};
 
 /// Versions of one key: enough for several transactions.
 const VERSIONS: u64 = 350;
-/// Those, and the first versions of the other default contexts.
-const KEYS: u64 = VERSIONS + 8;
+/// Those, the first versions of the other default contexts, and the two keys of the audit trail.
+const KEYS: u64 = VERSIONS + 8 + 2;
 
 /// A replica that knows two master keys, which the embedded store has by its file and its environment.
 struct Walk {

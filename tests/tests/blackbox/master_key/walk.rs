@@ -1,7 +1,8 @@
-use cryptoserve_tests::{Cluster, Program, StoreKind, TokenRequest};
+use cryptoserve_tests::{Cluster, Program, Secrets, StoreKind, TokenRequest};
 
 use super::load::{Load, decrypt_all};
 use super::{fresh, list, other_fingerprint, patient, rewrap, rewrapped, with_keys};
+use crate::audit::chains::Trail;
 
 /// Ends each replica as an orchestrator does, and starts it again otherwise, one after the other.
 async fn roll_out(cluster: &mut Cluster, load: &Load, change: impl Fn(Program) -> Program) {
@@ -54,12 +55,21 @@ async fn three_replicas_change_their_master_key_and_no_request_fails() {
     assert!(done.stdout.contains("No change of the master key is under way"), "{}", done.stdout);
 
     let database = cluster.database().connect().await;
-    let audited = "SELECT detail FROM audit WHERE operation = 'command.rewrap-keys' ORDER BY id";
+    let audited = "SELECT detail FROM audit_records WHERE operation = 'command.rewrap-keys' ORDER BY recorded_at, chain_id, seq";
     let rows = database.query(audited, &[]).await.expect("records");
     let details: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     assert_eq!(details.len(), 2, "{details:?}");
     assert_eq!(details[0], format!("{to} is the active master key"));
     assert!(details[1].ends_with(&format!("keys rewrapped under master key {to}, 0 failed")), "{details:?}");
+
+    // The keys of the audit trail have come along: chains from before and after are authenticated with the same.
+    let secrets = Secrets { master_key: new, ..cluster.secrets().clone() };
+    let trail = Trail::at(cluster.database().url().as_str(), &secrets).await;
+    assert!(
+        trail.chains.iter().filter(|(chain, _)| chain.ended.is_none()).count() >= 3,
+        "each replica has one"
+    );
+    assert!(trail.records().any(|record| record.operation == "command.rewrap-keys"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -133,7 +133,7 @@ on_each_store! {
         let bytes = sql(&found, store, "SELECT count(*) FROM wrapped_keys w JOIN contexts c ON c.key_id = w.key_id \
             WHERE c.name = 'counted' AND w.version = 1").await;
         assert_eq!(bytes, "0");
-        let audited = sql(&found, store, "SELECT DISTINCT operation FROM audit WHERE operation IN \
+        let audited = sql(&found, store, "SELECT DISTINCT operation FROM audit_records WHERE operation IN \
             ('command.doctor', 'keys.rotate', 'keys.destroy') ORDER BY operation").await;
         assert_eq!(audited, "command.doctor\nkeys.destroy\nkeys.rotate");
     }

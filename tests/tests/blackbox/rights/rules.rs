@@ -47,8 +47,8 @@ pub(super) fn roles(scope: Scope) -> &'static [Role] {
         Scope::ContextsManage | Scope::Rotate | Scope::KeysManage | Scope::KeysExport => &[Role::Admin],
         Scope::IdentitiesManage => &[Role::Operator, Role::Admin],
         Scope::Register => &[Role::Admin, Role::Service],
-        Scope::LimitsManage => &[Role::Operator, Role::Admin],
-        Scope::TenantsManage | Scope::LimitsDefaults => &[Role::Operator],
+        Scope::LimitsManage | Scope::AuditRead => &[Role::Operator, Role::Admin],
+        Scope::TenantsManage | Scope::LimitsDefaults | Scope::StatusRead => &[Role::Operator],
     }
 }
 
@@ -158,6 +158,7 @@ pub(super) fn rule(operation: Operation) -> Rule {
         AdminSetIdentityLimits | AdminSetIdentityContextLimits => {
             needs(Scope::LimitsManage).json(limits()).answers(404, "identity_not_found")
         }
+        AdminStatus => needs(Scope::StatusRead),
         AdminGetIpLimits | AdminClearIpLimits => needs(Scope::LimitsDefaults),
         AdminSetIpLimits => needs(Scope::LimitsDefaults).json(json!({})).answers(422, "invalid_limit"),
         AdminGetDefaultLimits | AdminClearDefaultLimits => {
@@ -168,6 +169,9 @@ pub(super) fn rule(operation: Operation) -> Rule {
             needs(Scope::LimitsDefaults).answers(404, "tenant_not_found")
         }
         AdminSetTenantLimits => needs(Scope::LimitsDefaults).json(limits()).answers(404, "tenant_not_found"),
+
+        AdminListAudit => needs(Scope::AuditRead).query("to=1970-01-01T00:00:00Z"),
+        AdminExportAudit => needs(Scope::AuditRead).query("format=csv&to=1970-01-01T00:00:00Z"),
 
         RefreshToken => {
             asks(Asks::Nothing).json(json!({ "refresh_token": "" })).answers(401, "invalid_refresh_token")

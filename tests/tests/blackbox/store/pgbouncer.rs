@@ -52,7 +52,7 @@ async fn everything_works_through_a_transaction_pooler() {
     cluster.grow(1).await;
     let database = server.connect().await;
     eventually("all is in the audit trail", async || {
-        let sql = "SELECT count(*) FROM audit WHERE operation = 'encrypt'";
+        let sql = "SELECT count(*) FROM audit_records WHERE operation = 'encrypt'";
         (database.query_one(sql, &[]).await.expect("a count").get::<_, i64>(0) >= 10).then_some(())
     })
     .await;

@@ -166,10 +166,9 @@ async fn one_of_three_replicas_destroys_and_says_so_once() {
     let (_, cluster) = cluster.stop().await;
     let tables = cluster.tables().await;
     assert_eq!(
-        tables.number("SELECT count(*) FROM audit WHERE operation = 'keys.destroy'").await,
+        tables.number("SELECT count(*) FROM audit_records WHERE operation = 'keys.destroy'").await,
         CONTEXTS as i64
     );
-    let distinct =
-        "SELECT count(DISTINCT context) FROM audit WHERE operation = 'keys.destroy' AND key_version = 1";
+    let distinct = "SELECT count(DISTINCT context) FROM audit_records WHERE operation = 'keys.destroy' AND key_version = 1";
     assert_eq!(tables.number(distinct).await, CONTEXTS as i64);
 }

@@ -116,7 +116,7 @@ on_each_store! {
         let (_, cluster) = cluster.stop().await;
         let tables = cluster.tables().await;
         let rotations = tables.rows(
-            "SELECT outcome, count(*) FROM audit WHERE operation = 'admin.keys.rotate' GROUP BY 1 ORDER BY 1",
+            "SELECT outcome, count(*) FROM audit_records WHERE operation = 'admin.keys.rotate' GROUP BY 1 ORDER BY 1",
         );
         assert_eq!(rotations.await, ["scope_missing 4", "success 2", "unauthenticated 1"]);
         assert_eq!(audited(&tables, "a", "admin.keys.set-state").await, ["1 success from decrypt_only to disabled"]);
@@ -130,16 +130,17 @@ on_each_store! {
             StoreKind::Sqlite => "x'00112233445566778899aabbccddeeff'",
             StoreKind::Postgres => "'00112233-4455-6677-8899-aabbccddeeff'::uuid",
         };
-        tables.change(&format!("INSERT INTO tenants (id, name, created_at) SELECT {other}, 'other', created_at FROM tenants")).await;
+        tables.change(&format!("INSERT INTO tenants (id, name, created_at) SELECT {other}, 'other', created_at FROM deployment")).await;
         for (table, columns, also) in [
             ("contexts", "id, name, description, algorithm, allowed_algorithms, key_id, created_at, updated_at", "name"),
             ("keys", "id, context_id, purpose, key_type, origin, exportable, created_at", ""),
             ("key_versions", "key_id, version, state, created_at, state_changed_at", ""),
             ("wrapped_keys", "key_id, version, kek_id, bytes, check_value", ""),
         ] {
+            let ours = "tenant_id = (SELECT tenant_id FROM deployment)";
             // Only their names differ from those that this tenant has.
             let selected = if also.is_empty() { columns.to_owned() } else { columns.replace(also, "'their-' || name") };
-            tables.change(&format!("INSERT INTO {table} (tenant_id, {columns}) SELECT {other}, {selected} FROM {table}")).await;
+            tables.change(&format!("INSERT INTO {table} (tenant_id, {columns}) SELECT {other}, {selected} FROM {table} WHERE {ours}")).await;
         }
         for missing in ["their-general", "nobody-s"] {
             let refused = [
